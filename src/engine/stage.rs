@@ -1,0 +1,216 @@
+//! The port between the engine and the stages: what a stage tells about itself before it runs, and what it
+//! is given while it runs. Nothing here knows the store, the plan or machine learning.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+pub use crate::pipeline::{Complaint, Holds, InputPort, Inputs, Need, OutputPort, Ports};
+
+/// A kind of stage: what `uses:` names.
+pub struct StageKind {
+    /// The name in `uses:`.
+    pub name: &'static str,
+    /// Raised whenever the same inputs and parameters would give other bytes than before; part of every key.
+    pub version: u32,
+    /// One sentence for help and the schema.
+    pub about: &'static str,
+    /// The JSON Schema of `with:`.
+    pub schema: fn() -> Value,
+    /// Reads `with:`, filling in defaults, or says everything that is wrong with it.
+    pub read: fn(&Value) -> Result<Box<dyn Stage>, Vec<Complaint>>,
+}
+
+/// A stage whose parameters have been read and checked.
+pub trait Stage: Send + Sync {
+    /// Its ports under these parameters.
+    fn ports(&self) -> Ports;
+
+    /// All its parameters with defaults filled in, for people to look at.
+    fn params(&self) -> Value;
+
+    /// What, besides its inputs, its result depends on.
+    fn identity(&self) -> Identity {
+        Identity { params: self.params(), files: BTreeMap::new(), device: DeviceUse::Irrelevant }
+    }
+
+    /// What it keeps busy while it runs.
+    fn cost(&self) -> Cost;
+
+    /// Does the work. Whatever was created but not finished when it fails is thrown away.
+    ///
+    /// # Errors
+    /// [`StageError::Interrupted`] as soon as possible after [`Job::interrupted`] turns true; otherwise what
+    /// went wrong, with the place first and the remedy last.
+    fn run(&self, job: &dyn Job) -> Result<(), StageError>;
+}
+
+/// What a stage's result depends on, apart from its inputs, kind and version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Identity {
+    /// The parameters that matter, defaults filled in.
+    pub params: Value,
+    /// Files outside the store, by a name that says what they are; they count by content, never by path.
+    pub files: BTreeMap<String, PathBuf>,
+    /// Whether the kind of device changes the result.
+    pub device: DeviceUse,
+}
+
+/// Whether a result depends on the kind of device that computed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceUse {
+    /// The same bytes on every device.
+    Irrelevant,
+    /// Computed on the run's device, so the key names its class.
+    Computes,
+}
+
+/// What a stage keeps busy while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cost {
+    /// Waits for a network or a disk.
+    Waiting,
+    /// One core.
+    OneCore,
+    /// Every core the run may use, through rayon's global pool.
+    AllCores,
+}
+
+/// What a running stage may ask for.
+pub trait Job: Sync {
+    /// The artifact bound to an input port; `None` when an optional port was left out.
+    fn input(&self, port: &str) -> Option<&Input>;
+
+    /// All bound inputs, for stages whose ports the pipeline names.
+    fn inputs(&self) -> &BTreeMap<String, Input>;
+
+    /// Starts a file of a directory artifact, or with [`ONLY_FILE`] the one file of a file artifact. It is
+    /// hashed while it is written and counts once [`OutputFile::finish`] has returned.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn create(&self, port: &str, file: &str) -> Result<Box<dyn OutputFile>, StageError>;
+
+    /// Takes a finished file from the disk into the store. The source may be gone afterwards.
+    ///
+    /// # Errors
+    /// If the file cannot be read or the store cannot be written.
+    fn adopt(&self, port: &str, file: &str, path: &Path) -> Result<(), StageError>;
+
+    /// Makes a file of an input a file of an output as well, without copying a byte.
+    fn share(&self, port: &str, file: &str, from: &InputFile);
+
+    /// A directory of this key's own that outlives a failed or interrupted run and is removed after success.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    fn partial(&self) -> Result<PathBuf, StageError>;
+
+    /// Tells how far the stage is. Cheap enough to call for every batch.
+    fn progress(&self, progress: Progress);
+
+    /// Tells one line worth keeping, such as an epoch's result.
+    fn log(&self, line: &str);
+
+    /// Records a figure of the result, such as `accuracy`.
+    fn metric(&self, name: &str, value: f64);
+
+    /// Whether the stage should stop at the next safe point.
+    fn interrupted(&self) -> bool;
+
+    /// [`StageError::Interrupted`] if the stage should stop.
+    ///
+    /// # Errors
+    /// Only that one.
+    fn pause_point(&self) -> Result<(), StageError> {
+        if self.interrupted() { Err(StageError::Interrupted) } else { Ok(()) }
+    }
+}
+
+/// The file name to give for an artifact that is a single file.
+pub const ONLY_FILE: &str = "";
+
+/// A file being written into the store.
+pub trait OutputFile: Write + Send {
+    /// Closes the file, makes it durable and adds it to its artifact.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    fn finish(self: Box<Self>) -> Result<(), StageError>;
+}
+
+/// An artifact handed to a stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// The artifact's digest, in hexadecimal.
+    pub digest: String,
+    /// Its files by name; a file artifact has one, under [`ONLY_FILE`].
+    pub files: BTreeMap<String, InputFile>,
+}
+
+impl Input {
+    /// Where a file of the artifact lies, read-only.
+    #[must_use]
+    pub fn path(&self, file: &str) -> Option<PathBuf> {
+        self.files.get(file).map(|f| f.path.clone())
+    }
+}
+
+/// One file of an [`Input`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputFile {
+    /// Where it lies, read-only.
+    pub path: PathBuf,
+    /// The digest of its bytes, in hexadecimal.
+    pub digest: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// How far a stage is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// Units done.
+    pub done: u64,
+    /// Units in all, if known.
+    pub total: Option<u64>,
+    /// What is counted.
+    pub unit: Unit,
+    /// A short remark such as `epoch 3/20  loss 1.234`; may be empty.
+    pub note: String,
+}
+
+/// What [`Progress`] counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes, shown as KiB, MiB and so on.
+    Bytes,
+    /// Images.
+    Images,
+    /// Steps of no particular kind.
+    Steps,
+}
+
+/// Why a stage ended without a result.
+#[derive(Debug)]
+pub enum StageError {
+    /// It was asked to stop, and did.
+    Interrupted,
+    /// It failed for this reason; the message has the place first and the remedy last.
+    Failed(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl StageError {
+    /// A failure told in words.
+    pub fn message(text: impl Into<String>) -> StageError {
+        StageError::Failed(text.into().into())
+    }
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for StageError {
+    fn from(error: E) -> StageError {
+        StageError::Failed(Box::new(error))
+    }
+}

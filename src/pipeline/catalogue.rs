@@ -1,0 +1,108 @@
+//! What the language must be told about stage kinds: their names, their ports and how to read their
+//! parameters. It does not know what a stage does, nor which kinds exist.
+
+use serde_json::Value;
+
+/// The set of stage kinds a pipeline may use, as the language sees it.
+pub trait Catalogue {
+    /// What reading a stage's parameters yields; the language hands it on untouched.
+    type Stage;
+
+    /// The names of all kinds, in the order in which help should list them.
+    fn kinds(&self) -> Vec<&'static str>;
+
+    /// Reads the `with:` block of a stage of the given kind.
+    ///
+    /// # Errors
+    /// Every complaint about the parameters, not only the first.
+    ///
+    /// # Panics
+    /// If `kind` is none of [`Catalogue::kinds`].
+    fn read(&self, kind: &str, params: &Value) -> Result<(Self::Stage, Ports), Vec<Complaint>>;
+}
+
+/// The input and output ports of one stage; outputs may depend on its parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ports {
+    /// What the stage reads.
+    pub inputs: Inputs,
+    /// What the stage makes. The first is what `in: { x: stage }` means without a port.
+    pub outputs: Vec<OutputPort>,
+}
+
+/// The input side of [`Ports`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inputs {
+    /// Exactly these ports.
+    Fixed(Vec<InputPort>),
+    /// Any number of ports, named by the pipeline, holding anything.
+    Any,
+}
+
+/// One input port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputPort {
+    /// The name on the left side in `in:`.
+    pub name: &'static str,
+    /// What an artifact must be to fit.
+    pub holds: Holds,
+    /// Whether the pipeline must bind it.
+    pub need: Need,
+}
+
+/// Whether an input port must be bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Leaving it out is a mistake.
+    Required,
+    /// Leaving it out is fine.
+    Optional,
+}
+
+/// One output port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputPort {
+    /// The name behind the dot in `stage.port`.
+    pub name: String,
+    /// What the artifact is.
+    pub holds: Holds,
+    /// The name under which a single file is checked out in `data/`; directories use the port's name.
+    pub file_name: Option<String>,
+}
+
+/// What kind of artifact goes through a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// One file of any content.
+    File,
+    /// A directory of any content.
+    Directory,
+    /// A dataset directory: `dataset.json` and its shards.
+    Dataset,
+    /// A model directory: `model.json` and `model.safetensors`.
+    Model,
+}
+
+impl Holds {
+    /// The word used in messages.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Holds::File => "file",
+            Holds::Directory => "directory",
+            Holds::Dataset => "dataset",
+            Holds::Model => "model",
+        }
+    }
+}
+
+/// Something wrong with one stage's parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint {
+    /// Where inside `with:`, outermost first; list positions are written as decimal numbers.
+    pub path: Vec<String>,
+    /// What is wrong, in lower case and without the place.
+    pub message: String,
+    /// The remedy or the nearest valid name, if there is one.
+    pub hint: Option<String>,
+}

@@ -1,0 +1,1 @@
+//! Bytes by their digest and records by their key. It knows no stages.
