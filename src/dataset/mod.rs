@@ -13,6 +13,8 @@ mod writer;
 pub use error::{ArchiveProblem, Error};
 pub use manifest::{MANIFEST_FILE, Manifest, SHARD_IMAGES, ShardEntry};
 pub use reader::Dataset;
+#[cfg(test)]
+pub(crate) use writer::tests as writer_tests;
 pub use writer::{DatasetWriter, Destination};
 
 /// The label of an image whose class nobody has said.
