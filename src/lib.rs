@@ -8,3 +8,7 @@ pub mod store;
 pub mod engine;
 
 pub mod dataset;
+
+pub mod augment;
+
+pub mod stages;
