@@ -29,8 +29,8 @@ impl Failure {
         match self {
             Failure::Pipeline(problems) => {
                 let count = problems.len();
-                eprint!("{problems}");
-                eprintln!("{count} {} found; nothing was run", if count == 1 { "problem" } else { "problems" });
+                let noun = if count == 1 { "problem" } else { "problems" };
+                eprintln!("{problems}\n\n{count} {noun} found; nothing was run");
                 ExitCode::from(WRONG)
             }
             Failure::Usage(message) => {
@@ -49,12 +49,6 @@ impl Failure {
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-}
-
-impl From<Problems> for Failure {
-    fn from(problems: Problems) -> Failure {
-        Failure::Pipeline(problems)
-    }
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {

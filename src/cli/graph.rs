@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::args::PipelineArgs;
 use super::exit::Failure;
-use crate::graph::export;
+use crate::graph::{dot, mermaid, text};
 
 /// Arguments of `graph`.
 #[derive(Debug, clap::Args)]
@@ -30,9 +30,9 @@ enum Format {
 pub(super) fn graph(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let experiment = args.pipeline.open()?;
     let draw = match args.format {
-        Format::Text => export::text,
-        Format::Dot => export::dot,
-        Format::Mermaid => export::mermaid,
+        Format::Text => text,
+        Format::Dot => dot,
+        Format::Mermaid => mermaid,
     };
     write!(out, "{}", draw(&experiment.pipeline, &experiment.graph))?;
     Ok(ExitCode::SUCCESS)

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::exit::Failure;
-use crate::augment::{self, Samples};
+use crate::augment::{Picture, Samples, Tile, contact_sheet};
 use crate::dataset::Dataset;
 use crate::engine::stage::{Holds, OutputPort};
 use crate::store::{Artifact, Store};
@@ -14,8 +14,11 @@ use crate::store::{Artifact, Store};
 const COLUMNS: usize = 10;
 const ROWS: usize = 10;
 
+/// Epochs count from 1; a dataset drawn afresh each epoch is shown as its first epoch will see it.
+const FIRST_EPOCH: u32 = 1;
+
 /// Draws images spread evenly over a dataset into a PNG file, and says what is on it.
-pub(super) fn contact_sheet(
+pub(super) fn draw_sheet(
     store: &Store,
     port: &OutputPort,
     artifact: &Artifact,
@@ -28,8 +31,14 @@ pub(super) fn contact_sheet(
     let locate = |name: &str| artifact.files.get(name).map(|blob| store.blob_path(&blob.digest));
     let samples = Samples::new(Dataset::open(locate)?)?;
     let shown = samples.len().min(COLUMNS * ROWS);
-    let pictures: Vec<_> = (0..shown).map(|i| samples.picture(i * samples.len() / shown, 1)).collect();
-    let bytes = augment::contact_sheet(&pictures, COLUMNS)?;
-    std::fs::write(png, bytes).with_context(|| format!("{}: cannot be written", png.display()))?;
+    let mut pixels = vec![0; 3 * samples.height() * samples.width()];
+    let tiles: Vec<Tile> = (0..shown)
+        .map(|i| {
+            let label = samples.draw(i * samples.len() / shown, FIRST_EPOCH, &mut pixels);
+            let picture = Picture::new(&pixels, samples.height(), samples.width());
+            Tile { picture, label: Some(label) }
+        })
+        .collect();
+    std::fs::write(png, contact_sheet(&tiles, COLUMNS)).with_context(|| format!("{}: cannot be written", png.display()))?;
     Ok(format!("{shown} of {} images, {} x {}", samples.len(), samples.height(), samples.width()))
 }

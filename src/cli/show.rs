@@ -41,7 +41,7 @@ pub(super) fn show(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure
     if let Some(png) = &args.png {
         let port = target.only_port(&experiment)?;
         let record = target::result(&planner, &experiment, target.id)?;
-        let drawn = picture::contact_sheet(&store, port, &record.outputs[&port.name], png)?;
+        let drawn = picture::draw_sheet(&store, port, &record.outputs[&port.name], png)?;
         writeln!(out, "{}  {drawn}", png.display())?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -47,9 +47,7 @@ impl Experiment {
     /// Everything that is wrong with it.
     pub fn open(path: &Path, settings: &[Setting], registry: Registry) -> Result<Experiment, Problems> {
         let (pipeline, graph) = graph::load(path, settings, &registry)?;
-        let ids =
-            pipeline.stages.iter().enumerate().map(|(i, decl)| (decl.name.clone(), StageId(i))).collect();
-        Ok(Experiment { pipeline, graph, registry, ids })
+        Ok(Experiment { pipeline, graph, registry })
     }
 
     /// Every stage.

@@ -69,7 +69,11 @@ impl fmt::Display for Reason {
             Reason::Param { field, old, new, place } => {
                 let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
                 write!(f, "{field} {} -> {}", word(old), word(new))?;
-                place.as_ref().map_or(Ok(()), |place| write!(f, " ({place})"))
+                match place {
+                    None => Ok(()),
+                    Some(Place::File { path, line, .. }) => write!(f, " ({}:{line})", path.display()),
+                    Some(place) => write!(f, " ({place})"),
+                }
             }
             Reason::Kind { old, new } => write!(f, "uses {old} -> {new}"),
             Reason::Version => f.write_str("computed differently by this version of stlpipe"),

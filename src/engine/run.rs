@@ -76,6 +76,7 @@ pub fn run(
         observer,
         stop,
         states: vec![State::Unknown; count],
+        keys: vec![None; count],
         results: vec![None; count],
         missing: vec![0; count],
         queue: BTreeMap::new(),
@@ -100,6 +101,7 @@ struct Run<'a> {
     observer: &'a dyn Observer,
     stop: &'a Stop,
     states: Vec<State>,
+    keys: Vec<Option<Digest>>,
     results: Vec<Option<Record>>,
     /// Per stage, the number of stages before it whose results are not known yet.
     missing: Vec<usize>,
@@ -116,7 +118,7 @@ impl<'a> Run<'a> {
         let mut roots = Vec::new();
         for (position, id) in graph.order().iter().enumerate().filter(|(_, id)| self.selection.contains(id)) {
             self.position[id.0] = position;
-            self.missing[id.0] = graph.upstream(*id).len();
+            self.missing[id.0] = graph.needs(*id).len();
             if self.missing[id.0] == 0 {
                 roots.push(*id);
             }
@@ -142,10 +144,11 @@ impl<'a> Run<'a> {
             self.states[id.0] = self.states[id.0].after(Signal::InputsKnown);
             let decision = self.planner.decide(id, &self.results);
             let parts = decision.parts.expect("the inputs are known");
+            self.keys[id.0] = Some(parts.key());
             match decision.verdict {
                 Verdict::Reuse(record) => known.extend(self.settle(id, Signal::Hit, *record, 0.0)),
                 Verdict::Run(reasons) => {
-                    self.change(id, Signal::Miss, Some(parts.key()), 0.0, Detail::Because(reasons));
+                    self.change(id, Signal::Miss, 0.0, Detail::Because(reasons));
                     self.queue.insert(self.position[id.0], (id, parts));
                 }
             }
@@ -156,7 +159,7 @@ impl<'a> Run<'a> {
     fn settle(&mut self, id: StageId, signal: Signal, record: Record, seconds: f64) -> Vec<StageId> {
         let experiment = self.planner.experiment;
         let decl = experiment.pipeline.stage(id);
-        self.change(id, signal, Some(record.key), seconds, Detail::Metrics(record.metrics.clone()));
+        self.change(id, signal, seconds, Detail::Metrics(record.metrics.clone()));
         let linked = self.checkout.link(decl.name.as_str(), &decl.ports.outputs, &record, self.planner.store);
         if let Err(error) = linked {
             let text = format!("the results of {} are not linked in the data folder: {error}", decl.name);
@@ -164,10 +167,10 @@ impl<'a> Run<'a> {
         }
         self.results[id.0] = Some(record);
         let mut known = Vec::new();
-        for next in experiment.graph.dependents(id).iter().filter(|next| self.selection.contains(next)) {
+        for next in experiment.graph.readers(id).into_iter().filter(|next| self.selection.contains(next)) {
             self.missing[next.0] -= 1;
             if self.missing[next.0] == 0 && self.states[next.0] == State::Unknown {
-                known.push(*next);
+                known.push(next);
             }
         }
         known
@@ -222,8 +225,8 @@ impl<'a> Run<'a> {
 
     fn take(&mut self, receiver: &Receiver<Message>) {
         match receiver.recv().expect("the loop holds a sender") {
-            Message::Held(id, holder) => self.change(id, Signal::Held, None, 0.0, Detail::Held(holder)),
-            Message::Begun(id) => self.change(id, Signal::Begun, None, 0.0, Detail::None),
+            Message::Held(id, holder) => self.change(id, Signal::Held, 0.0, Detail::Held(holder)),
+            Message::Begun(id) => self.change(id, Signal::Begun, 0.0, Detail::None),
             Message::Over(id, ending) => {
                 let begun = self.running.remove(&id).expect("only running stages end");
                 self.end(id, ending, begun.elapsed().as_secs_f64());
@@ -241,14 +244,14 @@ impl<'a> Run<'a> {
                 let known = self.settle(id, Signal::Hit, record, seconds);
                 self.look_up(known);
             }
-            Ending::Interrupted => self.change(id, Signal::Stopped, None, seconds, Detail::None),
+            Ending::Interrupted => self.change(id, Signal::Stopped, seconds, Detail::None),
             Ending::Failed(message) => {
-                self.change(id, Signal::Broke, None, seconds, Detail::Error(message));
+                self.change(id, Signal::Broke, seconds, Detail::Error(message));
                 match self.on_failure {
                     OnFailure::KeepGoing => self.give_up_behind(id),
                     OnFailure::Stop => {
                         for (id, _) in std::mem::take(&mut self.queue).into_values() {
-                            self.change(id, Signal::GivenUp, None, 0.0, Detail::None);
+                            self.change(id, Signal::GivenUp, 0.0, Detail::None);
                         }
                         self.give_up_unknown();
                     }
@@ -258,11 +261,9 @@ impl<'a> Run<'a> {
     }
 
     fn give_up_behind(&mut self, id: StageId) {
-        let mut behind: Vec<StageId> = self.planner.experiment.graph.dependents(id).to_vec();
-        while let Some(next) = behind.pop() {
+        for next in self.planner.experiment.graph.dependents(id) {
             if self.selection.contains(&next) && self.states[next.0] == State::Unknown {
-                self.change(next, Signal::GivenUp, None, 0.0, Detail::None);
-                behind.extend(self.planner.experiment.graph.dependents(next));
+                self.change(next, Signal::GivenUp, 0.0, Detail::None);
             }
         }
     }
@@ -270,7 +271,7 @@ impl<'a> Run<'a> {
     fn give_up_unknown(&mut self) {
         for id in self.selection {
             if self.states[id.0] == State::Unknown {
-                self.change(*id, Signal::GivenUp, None, 0.0, Detail::None);
+                self.change(*id, Signal::GivenUp, 0.0, Detail::None);
             }
         }
     }
@@ -279,15 +280,16 @@ impl<'a> Run<'a> {
     fn end_the_rest(&mut self) {
         for id in self.selection {
             if !self.states[id.0].is_final() {
-                self.change(*id, Signal::Stopped, None, 0.0, Detail::None);
+                self.change(*id, Signal::Stopped, 0.0, Detail::None);
             }
         }
     }
 
-    fn change(&mut self, id: StageId, signal: Signal, key: Option<Digest>, seconds: f64, detail: Detail) {
+    fn change(&mut self, id: StageId, signal: Signal, seconds: f64, detail: Detail) {
         let state = self.states[id.0].after(signal);
         self.states[id.0] = state;
         let stage = self.planner.experiment.pipeline.stage(id).name.clone();
+        let key = self.keys[id.0];
         self.observer.observe(&Event::Stage(StageEvent { stage, state, key, seconds, detail }));
     }
 

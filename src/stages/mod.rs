@@ -5,3 +5,11 @@ pub mod command;
 pub mod download;
 #[cfg(test)]
 pub(crate) mod test_job;
+
+use crate::engine::stage::StageKind;
+
+/// All kinds, in the order in which help lists them.
+#[must_use]
+pub fn kinds() -> [&'static StageKind; 2] {
+    [&download::KIND, &command::KIND]
+}

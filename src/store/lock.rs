@@ -1,7 +1,6 @@
 //! One lock per key: whoever comes second learns who is at work. Only the holder of a key's lock that found
 //! no result gets the slot through which a record can be published.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -153,6 +152,8 @@ fn read_holder(path: &std::path::Path) -> Holder {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::Value;
 
     use super::*;

@@ -43,7 +43,8 @@ impl Store {
     /// The store in a directory, which need not exist yet; nothing is written before something is kept.
     #[must_use]
     pub fn at(root: &Path) -> Store {
-        Store { root: root.to_owned() }
+        // Programs that run elsewhere are handed paths into the store.
+        Store { root: std::path::absolute(root).unwrap_or_else(|_| root.to_owned()) }
     }
 
     /// The store's directory.
