@@ -3,6 +3,8 @@
 
 pub mod pipeline;
 
+pub mod graph;
+
 pub mod store;
 
 pub mod engine;
