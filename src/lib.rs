@@ -14,3 +14,5 @@ pub mod dataset;
 pub mod augment;
 
 pub mod stages;
+
+pub mod cli;
