@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
+use crate::dataset::writer_tests::numbered_dataset;
+use crate::dataset::{Dataset, MANIFEST_FILE};
 use crate::engine::stage::{Input, InputFile, Job, ONLY_FILE, OutputFile, Progress, StageError};
 
 /// A job whose inputs a test has laid out by hand.
@@ -164,6 +166,25 @@ impl Job for TestJob {
         }
         left == 0
     }
+}
+
+/// Binds a port to a dataset of 8x8 images, every pixel of image `i` being `i` modulo 251.
+pub(crate) fn numbered_images(job: TestJob, port: &str, labels: &[u8]) -> TestJob {
+    let (dir, dataset) = numbered_dataset(labels, 8, 8);
+    let shards = dataset.manifest().shards.iter().map(|shard| shard.file.as_str());
+    let names: Vec<&str> = shards.chain([MANIFEST_FILE]).collect();
+    let files: Vec<(&str, Vec<u8>)> = names
+        .into_iter()
+        .map(|name| (name, fs::read(dir.path().join(name)).expect("the file can be read")))
+        .collect();
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+    job.with_directory(port, &files)
+}
+
+/// Opens the dataset made at an output port.
+pub(crate) fn dataset_of(job: &TestJob, port: &str) -> Dataset {
+    let output = job.output(port);
+    Dataset::open(|file| output.path(file)).expect("is a dataset")
 }
 
 struct TestFile<'a> {
