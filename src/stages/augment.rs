@@ -182,8 +182,8 @@ mod tests {
     use super::*;
     use crate::stages::test_job::{TestJob, dataset_of, numbered_images};
 
-    fn augment(job: &TestJob, params: Value) -> Result<(), StageError> {
-        (KIND.read)(&params).expect("the parameters are right").run(job)
+    fn augment(job: &TestJob, params: &Value) -> Result<(), StageError> {
+        (KIND.read)(params).expect("the parameters are right").run(job)
     }
 
     fn params(samples: u64, redraw: &str) -> Value {
@@ -200,8 +200,8 @@ mod tests {
     #[test]
     fn stored_samples_are_those_that_the_recipe_draws_in_epoch_0() {
         let (stored, recipe) = (job(), job());
-        augment(&stored, params(1100, "never")).expect("augments");
-        augment(&recipe, params(1100, "each-epoch")).expect("augments");
+        augment(&stored, &params(1100, "never")).expect("augments");
+        augment(&recipe, &params(1100, "each-epoch")).expect("augments");
         let stored = Samples::new(dataset_of(&stored, DATASET)).expect("makes sense");
         let drawn = Samples::new(dataset_of(&recipe, DATASET)).expect("makes sense");
         assert_eq!((stored.len(), stored.height(), stored.width()), (1100, 6, 6));
@@ -216,8 +216,8 @@ mod tests {
     #[test]
     fn more_samples_share_the_whole_shards_of_fewer() {
         let (few, many) = (job(), job());
-        augment(&few, params(1300, "never")).expect("augments");
-        augment(&many, params(2100, "never")).expect("augments");
+        augment(&few, &params(1300, "never")).expect("augments");
+        augment(&many, &params(2100, "never")).expect("augments");
         let digests = |job: &TestJob| {
             let files = job.output(DATASET).files.into_iter();
             files.map(|(name, file)| (name, file.digest)).collect::<Vec<_>>()
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn a_recipe_copies_no_image() {
         let job = job();
-        augment(&job, params(90, "each-epoch")).expect("augments");
+        augment(&job, &params(90, "each-epoch")).expect("augments");
         let made = job.output(DATASET);
         assert_eq!(
             job.input(IMAGES).map(|i| &i.files["images-00000.safetensors"]),
@@ -241,9 +241,9 @@ mod tests {
     #[test]
     fn a_dataset_that_is_drawn_in_each_epoch_cannot_be_augmented_again() {
         let first = job();
-        augment(&first, params(90, "each-epoch")).expect("augments");
+        augment(&first, &params(90, "each-epoch")).expect("augments");
         let second = TestJob::new().with_output_of(IMAGES, &first, DATASET);
-        let Err(StageError::Failed(error)) = augment(&second, params(90, "never")) else {
+        let Err(StageError::Failed(error)) = augment(&second, &params(90, "never")) else {
             panic!("a recipe is augmented")
         };
         assert!(error.to_string().starts_with("images: this dataset is drawn anew in each epoch"), "{error}");
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn it_stops_when_interrupted() {
         assert!(matches!(
-            augment(&job().interrupt_after(1), params(1000, "never")),
+            augment(&job().interrupt_after(1), &params(1000, "never")),
             Err(StageError::Interrupted)
         ));
     }

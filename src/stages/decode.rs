@@ -171,14 +171,14 @@ mod tests {
         (maker, job)
     }
 
-    fn decode(job: &TestJob, params: Value) -> Result<(), StageError> {
-        (KIND.read)(&params).expect("the parameters are right").run(job)
+    fn decode(job: &TestJob, params: &Value) -> Result<(), StageError> {
+        (KIND.read)(params).expect("the parameters are right").run(job)
     }
 
     #[test]
     fn a_synthetic_archive_becomes_datasets() {
         let (_maker, job) = job_with_archive();
-        decode(&job, json!({ "unlabeled": true })).expect("decodes");
+        decode(&job, &json!({ "unlabeled": true })).expect("decodes");
         let (train, test) = (dataset_of(&job, "train"), dataset_of(&job, "test"));
         assert_eq!((train.len(), test.len(), train.height(), train.width()), (1200, 10, 96, 96));
         assert_eq!(train.manifest().shards.len(), 2);
@@ -201,10 +201,10 @@ mod tests {
     #[test]
     fn it_stops_when_interrupted_and_tells_what_is_wrong_with_an_archive() {
         let (maker, job) = job_with_archive();
-        assert!(matches!(decode(&job.interrupt_after(1), json!({})), Err(StageError::Interrupted)));
+        assert!(matches!(decode(&job.interrupt_after(1), &json!({})), Err(StageError::Interrupted)));
         let archive = maker.bytes("file", ONLY_FILE);
         let job = TestJob::new().with_file(ARCHIVE, &archive[..archive.len() / 2]);
-        let Err(StageError::Failed(error)) = decode(&job, json!({})) else {
+        let Err(StageError::Failed(error)) = decode(&job, &json!({})) else {
             panic!("half an archive is decoded")
         };
         assert!(error.to_string().starts_with("stl10_binary/train_X.bin: the archive ends"), "{error}");

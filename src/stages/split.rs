@@ -148,15 +148,15 @@ mod tests {
     use super::*;
     use crate::stages::test_job::{TestJob, dataset_of, numbered_images};
 
-    fn split(job: &TestJob, params: Value) -> Result<(), StageError> {
-        (KIND.read)(&params).expect("the parameters are right").run(job)
+    fn split(job: &TestJob, params: &Value) -> Result<(), StageError> {
+        (KIND.read)(params).expect("the parameters are right").run(job)
     }
 
     #[test]
     fn each_part_is_a_dataset_with_its_images_and_labels() {
         let labels: Vec<u8> = (0..200).map(|i| (i % 10) as u8).collect();
         let job = numbered_images(TestJob::new(), IMAGES, &labels);
-        split(&job, json!({ "parts": { "val": 0.2, "train": 0.8 }, "seed": 1337 })).expect("splits");
+        split(&job, &json!({ "parts": { "val": 0.2, "train": 0.8 }, "seed": 1337 })).expect("splits");
         let (train, val) = (dataset_of(&job, "train"), dataset_of(&job, "val"));
         assert_eq!((train.len(), val.len()), (160, 40));
         for part in [&train, &val] {
@@ -175,9 +175,9 @@ mod tests {
     fn the_order_of_the_parts_in_the_file_does_not_matter() {
         let labels = [0; 50];
         let one = numbered_images(TestJob::new(), IMAGES, &labels);
-        split(&one, json!({ "parts": { "a": 0.5, "b": 0.5 } })).expect("splits");
+        split(&one, &json!({ "parts": { "a": 0.5, "b": 0.5 } })).expect("splits");
         let other = numbered_images(TestJob::new(), IMAGES, &labels);
-        split(&other, json!({ "parts": { "b": 0.5, "a": 0.5 } })).expect("splits");
+        split(&other, &json!({ "parts": { "b": 0.5, "a": 0.5 } })).expect("splits");
         assert_eq!(one.output("a").digest, other.output("a").digest);
         assert_eq!(one.output("b").digest, other.output("b").digest);
     }
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn a_part_without_images_is_an_error() {
         let job = numbered_images(TestJob::new(), IMAGES, &[0, 1, 2]);
-        let Err(StageError::Failed(error)) = split(&job, json!({ "parts": { "a": 0.9, "b": 0.1 } })) else {
+        let Err(StageError::Failed(error)) = split(&job, &json!({ "parts": { "a": 0.9, "b": 0.1 } })) else {
             panic!("an empty part is made")
         };
         assert_eq!(error.to_string(), "b: none of the 3 images falls to this part; give it a larger share");

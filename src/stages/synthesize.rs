@@ -162,9 +162,9 @@ mod tests {
     use super::*;
     use crate::stages::test_job::TestJob;
 
-    fn archive(params: Value) -> Vec<u8> {
+    fn archive(params: &Value) -> Vec<u8> {
         let job = TestJob::new();
-        (KIND.read)(&params).expect("the parameters are right").run(&job).expect("runs");
+        (KIND.read)(params).expect("the parameters are right").run(&job).expect("runs");
         job.bytes(FILE, ONLY_FILE)
     }
 
@@ -172,8 +172,8 @@ mod tests {
     fn the_same_parameters_give_the_same_bytes_and_another_seed_others() {
         let params = json!({ "train_per_class": 2, "test_per_class": 1 });
         let other = json!({ "train_per_class": 2, "test_per_class": 1, "seed": 1 });
-        assert_eq!(archive(params.clone()), archive(params.clone()));
-        assert_ne!(archive(params), archive(other));
+        assert_eq!(archive(&params), archive(&params));
+        assert_ne!(archive(&params), archive(&other));
     }
 
     #[test]

@@ -207,7 +207,7 @@ impl Write for TestFile<'_> {
 
 impl OutputFile for TestFile<'_> {
     fn finish(self: Box<Self>) -> Result<(), StageError> {
-        add_output(&self.outputs, &self.port, &self.file, input_file(self.path)?);
+        add_output(self.outputs, &self.port, &self.file, input_file(self.path)?);
         Ok(())
     }
 }
@@ -246,9 +246,9 @@ mod tests {
     fn an_output_of_one_job_is_an_input_of_the_next() {
         let first = TestJob::new().with_file("text", b"1");
         let text = first.input("text").and_then(|input| input.path(ONLY_FILE)).expect("it was bound");
-        let mut file = first.create("numbers", "one").ok().expect("creates");
+        let mut file = first.create("numbers", "one").expect("creates");
         file.write_all(&fs::read(text).expect("reads")).expect("writes");
-        file.finish().ok().expect("finishes");
+        file.finish().expect("finishes");
         assert_eq!(first.bytes("numbers", "one"), b"1");
 
         let second = TestJob::new().with_output_of("numbers", &first, "numbers");
