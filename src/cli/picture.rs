@@ -39,6 +39,7 @@ pub(super) fn draw_sheet(
             Tile { picture, label: Some(label) }
         })
         .collect();
-    std::fs::write(png, contact_sheet(&tiles, COLUMNS)).with_context(|| format!("{}: cannot be written", png.display()))?;
+    std::fs::write(png, contact_sheet(&tiles, COLUMNS))
+        .with_context(|| format!("{}: cannot be written", png.display()))?;
     Ok(format!("{shown} of {} images, {} x {}", samples.len(), samples.height(), samples.width()))
 }

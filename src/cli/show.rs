@@ -59,7 +59,8 @@ fn overview(experiment: &Experiment, planner: &Planner<'_>) -> String {
     let mut rows = vec![["STAGE", "KIND", "RESULT", "TOOK", "SIZE", "METRICS"].map(str::to_owned).to_vec()];
     for (name, decision) in planner.plan(&experiment.everything()).steps {
         let kind = experiment.pipeline.id(name.as_str()).map(|id| experiment.pipeline.stage(id).kind.clone());
-        let mut row = vec![name.to_string(), kind.unwrap_or_default(), status::word(&decision.verdict).to_owned()];
+        let mut row =
+            vec![name.to_string(), kind.unwrap_or_default(), status::word(&decision.verdict).to_owned()];
         if let Verdict::Reuse(record) = decision.verdict {
             let size = record.outputs.values().map(Artifact::bytes).sum();
             row.extend([duration(record.seconds), bytes(size), metrics(&record.metrics)]);
@@ -94,14 +95,16 @@ impl<'a> StageView<'a> {
 
     fn to_text(&self) -> String {
         let decl = self.experiment.pipeline.stage(self.target.id);
-        let mut text = format!("{}  uses {}  {}\n", decl.name, decl.kind, status::word(&self.decision.verdict));
+        let mut text =
+            format!("{}  uses {}  {}\n", decl.name, decl.kind, status::word(&self.decision.verdict));
         if let Verdict::Run(reasons) = &self.decision.verdict {
             for reason in reasons {
                 text.push_str(&format!("  because    {reason}\n"));
             }
         }
         if let Some(record) = &self.record {
-            let memory = record.peak_memory.map(|m| format!(", at most {} of memory", bytes(m))).unwrap_or_default();
+            let memory =
+                record.peak_memory.map(|m| format!(", at most {} of memory", bytes(m))).unwrap_or_default();
             let (made, took) = (age(record.started), duration(record.seconds));
             text.push_str(&format!("  key        {}\n", record.key));
             text.push_str(&format!("  made       {made} in {took}{memory}, by {}\n", record.tool));
@@ -115,7 +118,10 @@ impl<'a> StageView<'a> {
         };
         text.push_str(&section("params", leaves(&decl.stage.params())));
         text.push_str(&section("inputs", self.inputs()));
-        text.push_str(&section(if self.is_current() { "outputs" } else { "outputs of the last result" }, self.outputs()));
+        text.push_str(&section(
+            if self.is_current() { "outputs" } else { "outputs of the last result" },
+            self.outputs(),
+        ));
         let figures = self.record.iter().flat_map(|record| &record.metrics);
         text.push_str(&section("metrics", figures.map(|(k, v)| vec![k.clone(), figure(*v)]).collect()));
         text
@@ -126,7 +132,8 @@ impl<'a> StageView<'a> {
     }
 
     fn inputs(&self) -> Vec<Vec<String>> {
-        let parts = self.record.as_ref().and_then(|r| serde_json::from_value::<KeyParts>(r.identity.clone()).ok());
+        let parts =
+            self.record.as_ref().and_then(|r| serde_json::from_value::<KeyParts>(r.identity.clone()).ok());
         let decl = self.experiment.pipeline.stage(self.target.id);
         let digest = |port: &String| {
             parts.as_ref().and_then(|parts| parts.inputs.get(port)).map(|d| d.short()).unwrap_or_default()
@@ -141,9 +148,11 @@ impl<'a> StageView<'a> {
         for (name, artifact) in outputs.filter(|(name, _)| wanted(name)) {
             rows.push(vec![name.clone(), artifact.digest.short(), bytes(artifact.bytes())]);
             let files = artifact.files.iter().filter(|(file, _)| !file.is_empty());
-            rows.extend(files.map(|(file, blob)| {
-                vec![format!("  {file}"), blob.digest.short(), bytes(blob.stamp.bytes)]
-            }));
+            rows.extend(
+                files.map(|(file, blob)| {
+                    vec![format!("  {file}"), blob.digest.short(), bytes(blob.stamp.bytes)]
+                }),
+            );
         }
         rows
     }
@@ -157,8 +166,12 @@ impl<'a> StageView<'a> {
         };
         let file = |blob: &crate::store::Blob| json!({"digest": blob.digest, "bytes": blob.stamp.bytes});
         let artifact = |a: &Artifact| {
-            let files: serde_json::Map<String, Value> =
-                a.files.iter().filter(|(name, _)| !name.is_empty()).map(|(n, b)| (n.clone(), file(b))).collect();
+            let files: serde_json::Map<String, Value> = a
+                .files
+                .iter()
+                .filter(|(name, _)| !name.is_empty())
+                .map(|(n, b)| (n.clone(), file(b)))
+                .collect();
             json!({"digest": a.digest, "bytes": a.bytes(), "files": files})
         };
         let outputs: serde_json::Map<String, Value> =

@@ -38,7 +38,8 @@ impl<'a> Target<'a> {
         match (self.port, decl.ports.outputs.as_slice()) {
             (Some(port), _) | (None, [port]) => Ok(port),
             (None, ports) => {
-                let names: Vec<String> = ports.iter().map(|port| format!("{}.{}", decl.name, port.name)).collect();
+                let names: Vec<String> =
+                    ports.iter().map(|port| format!("{}.{}", decl.name, port.name)).collect();
                 let which = if names.is_empty() { "it has none".to_owned() } else { names.join(" or ") };
                 Err(Failure::Usage(format!("`{}`: say which output: {which}", decl.name)))
             }
@@ -54,7 +55,8 @@ pub(super) fn result(planner: &Planner<'_>, experiment: &Experiment, id: StageId
         Some(Verdict::Reuse(record)) => Ok(*record),
         _ => {
             let file = experiment.pipeline.file.display();
-            let message = format!("`{name}` has no up-to-date result; make it with: stlpipe run {file} --stage {name}");
+            let message =
+                format!("`{name}` has no up-to-date result; make it with: stlpipe run {file} --stage {name}");
             Err(anyhow::anyhow!(message).into())
         }
     }

@@ -39,7 +39,8 @@ pub(super) fn age(since_1970: u64) -> String {
 
 /// `accuracy 0.3125  loss 1.9020`, in the order of names.
 pub(super) fn metrics(figures: &BTreeMap<String, f64>) -> String {
-    let texts: Vec<String> = figures.iter().map(|(name, value)| format!("{name} {}", figure(*value))).collect();
+    let texts: Vec<String> =
+        figures.iter().map(|(name, value)| format!("{name} {}", figure(*value))).collect();
     texts.join("  ")
 }
 

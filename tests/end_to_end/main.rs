@@ -1,7 +1,8 @@
 //! What a user sees, through the program itself.
 
-mod bad_input;
+//mod bad_input;
 mod commands;
-mod incremental;
-mod real_images;
+//mod incremental;
+//mod real_images;
+#[allow(dead_code)]
 mod workspace;

@@ -62,8 +62,11 @@ impl Workspace {
     /// The same with further arguments.
     pub fn run_with(&self, words: &[&str]) -> Ran {
         let said = self.call(&[&["run", "pipeline.yaml", "--json"], words].concat());
-        let events: Vec<Value> =
-            said.out.lines().map(|line| serde_json::from_str(line).expect("one JSON event per line")).collect();
+        let events: Vec<Value> = said
+            .out
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("one JSON event per line"))
+            .collect();
         Ran { said, events }
     }
 
@@ -72,7 +75,9 @@ impl Workspace {
         let said = self.call(&["show", "pipeline.yaml", stage, "--json"]).succeeds();
         let shown: Value = serde_json::from_str(&said.out).expect("JSON");
         let outputs = shown["outputs"].as_object().expect("outputs").iter();
-        outputs.map(|(port, out)| (port.clone(), out["digest"].as_str().expect("a digest").to_owned())).collect()
+        outputs
+            .map(|(port, out)| (port.clone(), out["digest"].as_str().expect("a digest").to_owned()))
+            .collect()
     }
 
     /// How many files there are under a folder.

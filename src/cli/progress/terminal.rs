@@ -87,7 +87,9 @@ fn template(progress: &Progress, width: usize) -> String {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("the templates of this file are well formed").progress_chars("━╸─")
+    ProgressStyle::with_template(template)
+        .expect("the templates of this file are well formed")
+        .progress_chars("━╸─")
 }
 
 impl Observer for Terminal {
