@@ -8,3 +8,5 @@ pub mod store;
 pub mod engine;
 
 pub mod dataset;
+
+pub mod nn;
