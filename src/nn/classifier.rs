@@ -246,6 +246,119 @@ where
     Ok((StepResult { loss: loss.loss, correct: loss.correct }, gradients))
 }
 
+/// The device's error, without its type.
+#[expect(clippy::needless_pass_by_value, reason = "map_err hands it over")]
 fn failure<D: HasErr>(error: D::Err) -> Error {
     Error::Device(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::adam::AdamOptions;
+    use crate::nn::state_dict::Values;
+
+    const STEP: StepOptions = StepOptions { lr: 1e-3, label_smoothing: 0.1 };
+
+    fn architecture(network: Network) -> Architecture {
+        Architecture { network, activation: Activation::Relu, classes: 10 }
+    }
+
+    fn batch(count: usize, side: usize) -> Batch {
+        let value = |i: usize| ((i * 7919) % 1000) as f32 / 500.0 - 1.0;
+        Batch {
+            images: (0..count * 3 * side * side).map(value).collect(),
+            labels: (0..count).map(|n| (n % 10) as u8).collect(),
+            height: side,
+            width: side,
+        }
+    }
+
+    /// Two steps of training, and what comes of them.
+    fn train(network: Network, threads: usize) -> (Vec<u64>, Vec<u8>, Vec<f32>) {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut classifier = Classifier::new(&architecture(network), 1).unwrap();
+            let (mut adam, batch) = (Adam::new(AdamOptions::default()), batch(19, 32));
+            let losses =
+                [0, 1].map(|_| classifier.train_step(&batch, &mut adam, &STEP).unwrap().loss.to_bits());
+            (losses.to_vec(), classifier.state().to_safetensors(), classifier.logits(&batch).unwrap())
+        })
+    }
+
+    #[test]
+    fn training_gives_the_same_bits_on_any_number_of_threads() {
+        for network in [Network::Lenet, Network::CustomNet, Network::Resnext] {
+            let alone = train(network, 1);
+            assert!(train(network, 2) == alone, "{network:?} on 2 threads");
+            assert!(train(network, 3) == alone, "{network:?} on 3 threads");
+        }
+    }
+
+    #[test]
+    fn networks_have_the_parameters_of_their_experiments() {
+        for (network, count) in
+            [(Network::Lenet, 1_565_706), (Network::CustomNet, 1_899_274), (Network::Resnext, 1_939_530)]
+        {
+            assert_eq!(Classifier::new(&architecture(network), 0).unwrap().parameter_count(), count);
+        }
+    }
+
+    #[test]
+    fn a_stored_network_is_the_same_network_at_every_resolution() {
+        let mut trained = Classifier::new(&architecture(Network::Lenet), 3).unwrap();
+        trained.train_step(&batch(4, 24), &mut Adam::new(AdamOptions::default()), &STEP).unwrap();
+        let state = StateDict::from_safetensors(&trained.state().to_safetensors()).unwrap();
+        let stored = Classifier::from_state(&architecture(Network::Lenet), &state).unwrap();
+        for side in [17, 32] {
+            let logits = stored.logits(&batch(3, side)).unwrap();
+            assert_eq!(logits.len(), 30);
+            assert_eq!(logits, trained.logits(&batch(3, side)).unwrap());
+        }
+        assert_eq!(state.get("conv2_bn4.num_batches_tracked").unwrap().values, Values::I64(vec![1]));
+    }
+
+    #[test]
+    fn weights_of_another_network_are_refused() {
+        let state = Classifier::new(&architecture(Network::Lenet), 0).unwrap().state();
+        let told = match Classifier::from_state(&architecture(Network::CustomNet), &state) {
+            Err(Error::Mismatch(mismatch)) => mismatch,
+            _ => panic!("Lenet is no Custom-Net"),
+        };
+        assert!(told.missing.contains(&"layer_8.bias".to_owned()), "{told}");
+        assert!(
+            told.misshapen.iter().any(|t| t.starts_with("layer_1.weight is F32 [64, 3, 7, 7]")),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn only_head_and_norms_move_when_the_rest_is_frozen() {
+        let mut classifier = Classifier::new(&architecture(Network::Resnext), 0).unwrap();
+        let before = classifier.state();
+        classifier.set_trainable(Trainable::HeadAndNorm);
+        classifier.train_step(&batch(4, 32), &mut Adam::new(AdamOptions::default()), &STEP).unwrap();
+        for (name, entry) in classifier.state().iter() {
+            let moved = before.get(name) != Some(entry);
+            assert_eq!(moved, parameters::role(name) != Role::Convolution, "{name}");
+        }
+    }
+
+    #[test]
+    fn training_on_one_batch_lowers_its_loss() {
+        let mut classifier = Classifier::new(&architecture(Network::Lenet), 0).unwrap();
+        let (mut adam, batch) = (Adam::new(AdamOptions::default()), batch(8, 16));
+        let losses: Vec<f64> =
+            (0..6).map(|_| classifier.train_step(&batch, &mut adam, &STEP).unwrap().loss).collect();
+        assert!(losses[5] < losses[0] - 0.1, "{losses:?}");
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_is_reported_and_no_error() {
+        let mut classifier = Classifier::new(&architecture(Network::Lenet), 0).unwrap();
+        let mut batch = batch(2, 16);
+        batch.images[5] = f32::NAN;
+        let result = classifier.train_step(&batch, &mut Adam::new(AdamOptions::default()), &STEP).unwrap();
+        assert!(result.loss.is_nan());
+    }
 }

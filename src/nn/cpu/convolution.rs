@@ -246,3 +246,90 @@ impl Tap {
         start.min(end)..end
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::random::{Purpose, Stream};
+
+    /// Kernel, stride, padding, groups, channels, height and width of small odd cases.
+    const CASES: [(usize, usize, usize, usize, (usize, usize), usize, usize); 12] = [
+        (1, 1, 0, 1, (3, 5), 4, 6),
+        (1, 2, 0, 1, (4, 2), 5, 7),
+        (1, 1, 1, 1, (2, 2), 3, 4),
+        (2, 1, 2, 1, (3, 4), 5, 6),
+        (2, 2, 0, 2, (4, 6), 6, 5),
+        (3, 1, 2, 1, (2, 3), 7, 5),
+        (3, 1, 1, 4, (8, 8), 9, 11),
+        (3, 2, 1, 2, (4, 4), 7, 8),
+        (4, 1, 2, 1, (3, 2), 9, 6),
+        (5, 2, 3, 1, (3, 4), 9, 8),
+        (6, 3, 5, 1, (2, 2), 2, 9),
+        (7, 2, 3, 1, (3, 4), 3, 11),
+    ];
+
+    const BATCH: usize = 3;
+
+    fn numbers(count: usize, seed: u64) -> Vec<f32> {
+        let mut stream = Stream::new(seed, Purpose::Init, 0, 0);
+        (0..count).map(|_| stream.normal() as f32).collect()
+    }
+
+    /// One product of the definition: indices into y, x and w.
+    fn products(g: &Geometry) -> Vec<(usize, usize, usize)> {
+        let (inputs, outputs) = (g.channels.0 / g.groups, g.group_outputs());
+        let mut products = Vec::new();
+        for y in 0..BATCH * g.out_sample() {
+            let (n, o) = (y / g.out_sample(), y / g.out_space() % g.channels.1);
+            let (row, column) = (y / g.out_width() % g.out_height(), y % g.out_width());
+            for tap in 0..g.filter() {
+                let (i, s, t) = (tap / g.kernel / g.kernel, tap / g.kernel % g.kernel, tap % g.kernel);
+                let (r, c) = (row * g.stride + s, column * g.stride + t);
+                if (g.padding..g.padding + g.height).contains(&r)
+                    && (g.padding..g.padding + g.width).contains(&c)
+                {
+                    let channel = o / outputs * inputs + i;
+                    let x =
+                        ((n * g.channels.0 + channel) * g.height + r - g.padding) * g.width + c - g.padding;
+                    products.push((y, x, o * g.filter() + tap));
+                }
+            }
+        }
+        products
+    }
+
+    fn assert_near(what: &str, g: &Geometry, ours: &[f32], exact: &[f64]) {
+        for (ours, exact) in ours.iter().zip(exact) {
+            assert!((f64::from(*ours) - exact).abs() < 1e-4, "{what} of {g:?}: {ours}, not {exact}");
+        }
+    }
+
+    #[test]
+    fn output_and_gradients_agree_with_the_definition() {
+        for (kernel, stride, padding, groups, channels, height, width) in CASES {
+            let g = Geometry { channels, groups, kernel, stride, padding, height, width };
+            let x = numbers(BATCH * g.sample(), 1);
+            let w = numbers(channels.1 * g.filter(), 2);
+            let bias = numbers(channels.1, 3);
+            let dy = numbers(BATCH * g.out_sample(), 4);
+            let before = numbers(x.len(), 5);
+
+            let mut y: Vec<f64> =
+                (0..dy.len()).map(|i| bias[i / g.out_space() % channels.1].into()).collect();
+            let mut dx: Vec<f64> = before.iter().map(|&v| v.into()).collect();
+            let mut dw = vec![0.0; w.len()];
+            for (yi, xi, wi) in products(&g) {
+                y[yi] += f64::from(x[xi]) * f64::from(w[wi]);
+                dx[xi] += f64::from(dy[yi]) * f64::from(w[wi]);
+                dw[wi] += f64::from(dy[yi]) * f64::from(x[xi]);
+            }
+            y.iter_mut().filter(|y| **y < 0.0).for_each(|y| *y *= 0.25);
+
+            assert_near("output", &g, &forward(&g, &x, &w, Some(&bias), 0.25), &y);
+            assert_near("gradient of the filters", &g, &filter_gradient(&g, &x, &dy), &dw);
+            let mut ours = before;
+            add_input_gradient(&g, &dy, &w, &mut ours);
+            assert_near("gradient of the input", &g, &ours, &dx);
+        }
+    }
+}

@@ -35,7 +35,7 @@ pub fn add_product(a: Matrix, b: Matrix, out: &mut [f32]) {
 }
 
 /// What becomes of the values that were there.
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 enum Keep {
     Nothing,
     Sum,

@@ -32,8 +32,8 @@ impl<const C: usize, D: Device<E>, A: Slope, E: Dtype> TensorCollection<E, D> fo
     fn iter_tensors<V: ModuleVisitor<Self, E, D>>(
         visitor: &mut V,
     ) -> Result<Option<Self::To<V::E2, V::D2>>, V::Err> {
-        let zeros = || TensorOptions::detached(|t| t.try_fill_with_zeros());
-        let ones = || TensorOptions::detached(|t| t.try_fill_with_ones());
+        let zeros = || TensorOptions::detached(Tensor::try_fill_with_zeros);
+        let ones = || TensorOptions::detached(Tensor::try_fill_with_ones);
         visitor.visit_fields(
             (
                 Self::tensor("weight", |s| &s.weight, |s| &mut s.weight, TensorOptions::reset_to_ones()),
