@@ -13,6 +13,8 @@ pub mod dataset;
 
 pub mod augment;
 
+pub mod nn;
+
 pub mod stages;
 
 pub mod cli;
