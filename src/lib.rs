@@ -11,4 +11,8 @@ pub mod dataset;
 
 pub mod augment;
 
+pub mod nn;
+
+pub mod training;
+
 pub mod stages;

@@ -3,5 +3,9 @@
 
 pub mod command;
 pub mod download;
+pub mod evaluate;
+pub mod fine_tune;
+mod learn;
 #[cfg(test)]
 pub(crate) mod test_job;
+pub mod train;
