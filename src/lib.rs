@@ -3,6 +3,8 @@
 
 pub mod pipeline;
 
+pub mod graph;
+
 pub mod store;
 
 pub mod engine;
@@ -16,3 +18,5 @@ pub mod nn;
 pub mod training;
 
 pub mod stages;
+
+pub mod cli;

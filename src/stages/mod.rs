@@ -9,3 +9,11 @@ mod learn;
 #[cfg(test)]
 pub(crate) mod test_job;
 pub mod train;
+
+use crate::engine::stage::StageKind;
+
+/// All kinds, in the order in which help lists them.
+#[must_use]
+pub fn kinds() -> [&'static StageKind; 5] {
+    [&download::KIND, &train::KIND, &fine_tune::KIND, &evaluate::KIND, &command::KIND]
+}
