@@ -164,16 +164,18 @@ mod tests {
 
     #[test]
     fn a_sample_depends_on_its_number_epoch_and_seed_but_not_on_how_many_there_are() {
-        let (_dir, dataset) = numbered_dataset(&[0; 100], 12, 12);
-        let few = Samples::with_recipe(dataset, recipe(120, 1)).expect("makes sense");
-        let (_dir, dataset) = numbered_dataset(&[0; 100], 12, 12);
-        let many = Samples::with_recipe(dataset, recipe(500, 1)).expect("makes sense");
-        let (_dir, dataset) = numbered_dataset(&[0; 100], 12, 12);
-        let other = Samples::with_recipe(dataset, recipe(120, 2)).expect("makes sense");
-        assert_eq!(drawn(&few, 117, 3), drawn(&many, 117, 3));
-        assert_ne!(drawn(&few, 117, 3), drawn(&few, 117, 4));
-        assert_ne!(drawn(&few, 117, 3), drawn(&few, 17, 3));
-        assert_ne!(drawn(&few, 117, 3), drawn(&other, 117, 3));
+        let samples = |count, seed| {
+            let (dir, dataset) = numbered_dataset(&[0; 100], 12, 12);
+            (dir, Samples::with_recipe(dataset, recipe(count, seed)).expect("makes sense"))
+        };
+        let drawn = |(_, samples): &(_, Samples), numbers: std::ops::Range<usize>, epoch| {
+            numbers.flat_map(|i| drawn(samples, i, epoch)).collect::<Vec<_>>()
+        };
+        let (few, many, other_seed) = (samples(120, 1), samples(500, 1), samples(120, 2));
+        assert_eq!(drawn(&few, 100..120, 3), drawn(&many, 100..120, 3));
+        assert_ne!(drawn(&few, 100..120, 3), drawn(&few, 100..120, 4));
+        assert_ne!(drawn(&few, 100..120, 3), drawn(&few, 0..20, 3));
+        assert_ne!(drawn(&few, 100..120, 3), drawn(&other_seed, 100..120, 3));
     }
 
     #[test]

@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn parameters_out_of_range_are_told() {
-        let complaint = |transform: Transform| transform.check().err().expect("complains").to_string();
+        let complaint = |transform: Transform| transform.check().expect_err("complains").to_string();
         assert_eq!(complaint(Transform::Rotate(-1.0)), "rotate: -1 degrees is not from 0 to 180");
         assert_eq!(complaint(Transform::Rotate(f64::NAN)), "rotate: NaN degrees is not from 0 to 180");
         assert_eq!(complaint(Transform::Resize(0)), "resize: 0 pixels is not from 1 to 4096");

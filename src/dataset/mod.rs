@@ -3,6 +3,7 @@
 
 mod error;
 mod manifest;
+pub mod painter;
 pub mod random;
 mod reader;
 mod shard;

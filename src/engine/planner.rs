@@ -103,8 +103,9 @@ impl<'a> Planner<'a> {
         let parts = KeyParts::new((kind.name, kind.version), identity, inputs, files, self.device);
         if !upstream.is_empty() {
             reasons.extend(self.changes(id, &parts, &upstream));
-            reasons
-                .extend(upstream.iter().map(|up| Reason::Upstream(self.experiment.pipeline.stage(*up).name.clone())));
+            reasons.extend(
+                upstream.iter().map(|up| Reason::Upstream(self.experiment.pipeline.stage(*up).name.clone())),
+            );
             return Decision { parts: None, verdict: Verdict::Run(reasons) };
         }
         let verdict = match self.store.find(&parts.key()) {
@@ -162,9 +163,7 @@ impl<'a> Planner<'a> {
             return vec![Reason::Lost];
         };
         let known = |difference: &Difference| match difference.path.strip_prefix("inputs.") {
-            Some(port) => {
-                decl.inputs.get(port).is_some_and(|from| !upstream.contains(&from.id))
-            }
+            Some(port) => decl.inputs.get(port).is_some_and(|from| !upstream.contains(&from.id)),
             None => true,
         };
         parts.differences(&earlier).into_iter().filter(known).map(|d| self.reason(id, d)).collect()

@@ -301,7 +301,10 @@ impl<'a> Run<'a> {
         for id in self.selection {
             if let Some(record) = &self.results[id.0] {
                 let state = self.states[id.0].word().to_owned();
-                stages.insert(experiment.pipeline.stage(*id).name.to_string(), RunEntry { key: record.key, state });
+                stages.insert(
+                    experiment.pipeline.stage(*id).name.to_string(),
+                    RunEntry { key: record.key, state },
+                );
             }
         }
         stages.retain(|name, _| experiment.pipeline.id(name).is_some());

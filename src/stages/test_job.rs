@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
+use crate::dataset::writer_tests::numbered_dataset;
+use crate::dataset::{Dataset, MANIFEST_FILE};
 use crate::engine::stage::{Input, InputFile, Job, ONLY_FILE, OutputFile, Progress, StageError};
 
 /// A job whose inputs a test has laid out by hand.
@@ -166,6 +168,25 @@ impl Job for TestJob {
     }
 }
 
+/// Binds a port to a dataset of 8x8 images, every pixel of image `i` being `i` modulo 251.
+pub(crate) fn numbered_images(job: TestJob, port: &str, labels: &[u8]) -> TestJob {
+    let (dir, dataset) = numbered_dataset(labels, 8, 8);
+    let shards = dataset.manifest().shards.iter().map(|shard| shard.file.as_str());
+    let names: Vec<&str> = shards.chain([MANIFEST_FILE]).collect();
+    let files: Vec<(&str, Vec<u8>)> = names
+        .into_iter()
+        .map(|name| (name, fs::read(dir.path().join(name)).expect("the file can be read")))
+        .collect();
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+    job.with_directory(port, &files)
+}
+
+/// Opens the dataset made at an output port.
+pub(crate) fn dataset_of(job: &TestJob, port: &str) -> Dataset {
+    let output = job.output(port);
+    Dataset::open(|file| output.path(file)).expect("is a dataset")
+}
+
 struct TestFile<'a> {
     out: File,
     path: PathBuf,
@@ -186,7 +207,7 @@ impl Write for TestFile<'_> {
 
 impl OutputFile for TestFile<'_> {
     fn finish(self: Box<Self>) -> Result<(), StageError> {
-        add_output(&self.outputs, &self.port, &self.file, input_file(self.path)?);
+        add_output(self.outputs, &self.port, &self.file, input_file(self.path)?);
         Ok(())
     }
 }
@@ -229,9 +250,9 @@ mod tests {
     fn an_output_of_one_job_is_an_input_of_the_next() {
         let first = TestJob::new().with_file("text", b"1");
         let text = first.input("text").and_then(|input| input.path(ONLY_FILE)).expect("it was bound");
-        let mut file = first.create("numbers", "one").ok().expect("creates");
+        let mut file = first.create("numbers", "one").expect("creates");
         file.write_all(&fs::read(text).expect("reads")).expect("writes");
-        file.finish().ok().expect("finishes");
+        file.finish().expect("finishes");
         assert_eq!(first.bytes("numbers", "one"), b"1");
 
         let second = TestJob::new().with_output_of("numbers", &first, "numbers");
