@@ -15,6 +15,8 @@ pub mod augment;
 
 pub mod nn;
 
+pub mod training;
+
 pub mod stages;
 
 pub mod cli;

@@ -1,8 +1,7 @@
 //! What a user sees, through the program itself.
 
-//mod bad_input;
+mod bad_input;
 mod commands;
-//mod incremental;
-//mod real_images;
-#[allow(dead_code)]
+mod incremental;
+mod real_images;
 mod workspace;
