@@ -7,7 +7,7 @@ pub const EXPERIMENT: &str = r#"
 name: tiny
 vars: { samples: 32 }
 stages:
-  archive: { uses: synthesize, with: { train: 8, test: 2 } }
+  archive: { uses: synthesize, with: { train_per_class: 8, test_per_class: 2 } }
   images: { uses: decode, in: { archive: archive } }
   split: { uses: split, in: { images: images.train }, with: { parts: { train: 0.75, val: 0.25 }, seed: 1 } }
   augmented:

@@ -3,5 +3,6 @@
 mod bad_input;
 mod commands;
 mod incremental;
+mod interruption;
 mod real_images;
 mod workspace;
