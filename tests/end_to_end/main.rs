@@ -5,4 +5,5 @@ mod commands;
 mod incremental;
 mod interruption;
 mod real_images;
+mod shipped;
 mod workspace;
