@@ -1,7 +1,6 @@
 //! Checks a merged document key by key and turns its stages into declarations; what is wrong with one stage
 //! hides nothing about the others. It does not know how the document came to be.
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -34,11 +33,10 @@ pub(super) struct Read<S> {
     stage: S,
 }
 
-/// Checks a whole document. `broken` are the places where references to variables led nowhere.
+/// Checks a whole document.
 pub(super) fn check<C: Catalogue>(
     file: &Path,
     mut document: Map<String, Value>,
-    broken: &HashSet<[String; 2]>,
     catalogue: &C,
     mut report: Report,
 ) -> Draft<C::Stage> {
@@ -57,9 +55,9 @@ pub(super) fn check<C: Catalogue>(
     let mut candidates = vec![];
     for (name, body) in stages(document.remove("stages"), &mut report) {
         let mut body = stage_body(&name, body, &mut report);
-        let is_broken = !broken.is_empty() && broken.contains(&["stages".into(), name.clone()]);
-        let read = if is_broken { None } else { read(&name, &mut body, catalogue, &kinds, &mut report) };
-        let bindings = if is_broken { Map::new() } else { bindings(&name, &mut body, &mut report) };
+        let is_void = report.is_void(&name);
+        let read = if is_void { None } else { read(&name, &mut body, catalogue, &kinds, &mut report) };
+        let bindings = if is_void { Map::new() } else { bindings(&name, &mut body, &mut report) };
         draft.ids.insert(StageName::new(&name), StageId(candidates.len()));
         candidates.push(Candidate { name: StageName::new(&name), bindings, read });
     }

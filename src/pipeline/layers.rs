@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::diagnosis::Flaw;
 use super::report::Report;
-use super::yaml::{self, At, LARGEST};
+use super::yaml::{self, LARGEST};
 
 /// Loads a file with all that it extends; none if one of them cannot be read as a map.
 pub(super) fn load(path: &Path, report: &mut Report) -> Option<Map<String, Value>> {
@@ -68,14 +69,11 @@ fn read_text(path: &Path) -> Result<String, String> {
 
 /// Parses one file and reports what is wrong with it as YAML.
 fn parse(path: &Path, text: String, report: &mut Report) -> Option<Map<String, Value>> {
-    let (value, faults) = yaml::parse(&text);
+    let (value, flaws) = yaml::parse(&text);
     report.sources.add(path.to_owned(), text);
-    for fault in faults {
-        let problem = match &fault.at {
-            At::Span(span) => report.span(*span, fault.message),
-            At::Path(path) => report.key(&path.iter().map(String::as_str).collect::<Vec<_>>(), fault.message),
-        };
-        problem.hint(fault.hint);
+    for Flaw { span, path, message, hint } in flaws {
+        report.span(span, message).hint(hint);
+        report.void(&path);
     }
     let wrong = match value? {
         Value::Object(map) => return Some(map),

@@ -1,10 +1,12 @@
 //! Finds out where everything in a YAML text stands: the second, cold pass, made only when there is something
 //! to tell. It does not interpret scalars and never copies what an alias repeats.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::btree_map::{BTreeMap, Entry as MapEntry};
 use std::sync::Arc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as ParserSpan};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as ParserSpan, Tag};
 
 /// Deeper texts are refused by the first pass as well; the limit keeps the tree safe to drop and walk.
 const DEEPEST: usize = 200;
@@ -26,6 +28,8 @@ pub(super) struct Marks {
 #[derive(Debug)]
 pub(super) struct Node {
     pub span: Span,
+    /// A tag that is not YAML's own.
+    pub tag: Option<String>,
     pub content: Content,
     /// How many levels lie below; aliases count as what they repeat.
     height: usize,
@@ -47,7 +51,7 @@ pub(super) enum Content {
 /// One entry of a map.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub key: Span,
+    pub key: Arc<Node>,
     pub value: Arc<Node>,
 }
 
@@ -98,12 +102,22 @@ impl Node {
         let mut found = (None, self);
         for &step in path {
             found = match &found.1.content {
-                Content::Map(entries) => entries.get(step).map(|entry| (Some(entry.key), &*entry.value))?,
+                Content::Map(entries) => {
+                    entries.get(step).map(|entry| (Some(entry.key.span), &*entry.value))?
+                }
                 Content::List(items) => (None, &**items.get(step.parse::<usize>().ok()?)?),
                 _ => return None,
             };
         }
         Some(found)
+    }
+
+    /// The text by which the node is known as a key; keys that are no scalars only need to be told from others.
+    fn as_key(&self) -> &str {
+        match &self.content {
+            Content::Plain(text) | Content::Text(text) => text,
+            Content::List(_) | Content::Map(_) | Content::Nowhere => "?",
+        }
     }
 }
 
@@ -129,90 +143,90 @@ struct Builder {
 
 /// A list or map whose end has not been seen.
 struct Open {
-    span: Span,
+    node: Node,
     anchor: usize,
-    content: Content,
-    height: usize,
     /// In a map: the key whose value comes next.
-    key: Option<(String, Span)>,
+    key: Option<Arc<Node>>,
 }
 
 impl Builder {
     fn take(&mut self, event: Event, span: Span) {
         match event {
-            Event::Scalar(text, ScalarStyle::Plain, anchor, None) => {
-                self.complete(span, anchor, Content::Plain(text.into_owned()), 0);
+            Event::Scalar(text, style, anchor, tag) => {
+                let is_plain =
+                    style == ScalarStyle::Plain && tag.as_ref().is_none_or(|tag| tag.suffix != "str");
+                let content = if is_plain { Content::Plain } else { Content::Text };
+                self.place(
+                    Node { span, tag: odd(tag), content: content(text.into_owned()), height: 0 },
+                    anchor,
+                );
             }
-            Event::Scalar(text, _, anchor, _) => {
-                self.complete(span, anchor, Content::Text(text.into_owned()), 0);
-            }
-            Event::Alias(anchor) => {
-                let nowhere = || Arc::new(Node { span, content: Content::Nowhere, height: 0 });
-                let node = self.anchors.get(&anchor).map_or_else(nowhere, Arc::clone);
-                self.place(span, node);
-            }
-            Event::SequenceStart(anchor, _) => self.start(span, anchor, Content::List(vec![])),
-            Event::MappingStart(anchor, _) => self.start(span, anchor, Content::Map(BTreeMap::new())),
+            Event::Alias(anchor) => match self.anchors.get(&anchor) {
+                Some(node) => self.attach(span, Arc::clone(node)),
+                None => self.place(Node { span, tag: None, content: Content::Nowhere, height: 0 }, 0),
+            },
+            Event::SequenceStart(anchor, tag) => self.start(span, anchor, tag, Content::List(vec![])),
+            Event::MappingStart(anchor, tag) => self.start(span, anchor, tag, Content::Map(BTreeMap::new())),
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(open) = self.open.pop() {
-                    self.complete(open.span, open.anchor, open.content, open.height);
+                    self.place(open.node, open.anchor);
                 }
             }
             _ => {}
         }
     }
 
-    fn start(&mut self, span: Span, anchor: usize, content: Content) {
+    fn start(&mut self, span: Span, anchor: usize, tag: Option<Cow<Tag>>, content: Content) {
         if self.open.len() == DEEPEST {
-            self.marks.fault = Some((span, format!("nested more than {DEEPEST} deep")));
+            self.too_deep(span);
         }
-        self.open.push(Open { span, anchor, content, height: 0, key: None });
+        self.open.push(Open { node: Node { span, tag: odd(tag), content, height: 0 }, anchor, key: None });
     }
 
-    fn complete(&mut self, span: Span, anchor: usize, content: Content, height: usize) {
-        let node = Arc::new(Node { span, content, height });
+    fn place(&mut self, node: Node, anchor: usize) {
+        let (span, node) = (node.span, Arc::new(node));
         if anchor != 0 {
             self.anchors.insert(anchor, Arc::clone(&node));
         }
-        self.place(span, node);
+        self.attach(span, node);
     }
 
-    /// Puts a node where it belongs: the root, the next item, the next key or that key's value.
-    fn place(&mut self, span: Span, node: Arc<Node>) {
+    /// Puts a complete node where it belongs: the root, the next item, the next key or that key's value.
+    fn attach(&mut self, span: Span, node: Arc<Node>) {
         if self.open.len() + node.height > DEEPEST {
-            self.marks.fault = Some((span, format!("nested more than {DEEPEST} deep")));
-            return;
+            return self.too_deep(span);
         }
         let Some(open) = self.open.last_mut() else {
             self.marks.root = Some(node);
             return;
         };
-        open.height = open.height.max(node.height + 1);
-        match &mut open.content {
+        open.node.height = open.node.height.max(node.height + 1);
+        match &mut open.node.content {
             Content::List(items) => items.push(node),
             Content::Map(entries) => match open.key.take() {
-                None => open.key = Some((key_text(&node), span)),
-                Some((key, span)) => match entries.get(&key) {
-                    None => drop(entries.insert(key, Entry { key: span, value: node })),
-                    Some(first) => {
-                        let first_line = first.key.line;
+                None => open.key = Some(node),
+                Some(key) => match entries.entry(key.as_key().to_owned()) {
+                    MapEntry::Vacant(vacant) => drop(vacant.insert(Entry { key, value: node })),
+                    MapEntry::Occupied(first) => {
+                        let first_line = first.get().key.span.line;
                         let outer = self.open.iter().filter_map(|open| open.key.as_ref());
-                        let path = outer.map(|(key, _)| key.clone()).chain([key]).collect();
-                        self.marks.duplicates.push(Duplicate { path, again: span, first_line });
+                        let path = outer.chain([&key]).map(|key| key.as_key().to_owned()).collect();
+                        self.marks.duplicates.push(Duplicate { path, again: key.span, first_line });
                     }
                 },
             },
             Content::Plain(_) | Content::Text(_) | Content::Nowhere => {}
         }
     }
+
+    fn too_deep(&mut self, span: Span) {
+        self.marks.fault = Some((span, format!("nested more than {DEEPEST} deep")));
+    }
 }
 
-/// Keys that are no scalars are refused by the first pass; here they only need to be told apart from text.
-fn key_text(node: &Node) -> String {
-    match &node.content {
-        Content::Plain(text) | Content::Text(text) => text.clone(),
-        _ => String::from("?"),
-    }
+/// A tag that YAML itself gives no meaning.
+fn odd(tag: Option<Cow<Tag>>) -> Option<String> {
+    tag.filter(|tag| !tag.is_yaml_core_schema()).map(|tag| tag.to_string())
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@
 mod catalogue;
 mod check;
 mod checked;
+mod diagnosis;
 #[cfg(test)]
 pub(crate) mod double;
 mod draft;
+mod fault;
 mod layers;
 mod marks;
 mod names;
@@ -45,6 +47,6 @@ pub fn read<C: Catalogue>(path: &Path, settings: &[Setting], catalogue: &C) -> D
         return draft;
     };
     settings::overlay(&mut document, settings, &mut report);
-    let broken = vars::substitute(&mut document, &mut report);
-    check::check(path, document, &broken, catalogue, report)
+    vars::substitute(&mut document, &mut report);
+    check::check(path, document, catalogue, report)
 }

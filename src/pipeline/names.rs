@@ -2,15 +2,16 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::sync::Arc;
 
 /// The name of a stage, unique within its pipeline and fit for a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StageName(String);
+pub struct StageName(Arc<str>);
 
 impl StageName {
     /// Takes a name as the pipeline file gives it; [`is_name`] has been asked before.
     pub(super) fn new(name: &str) -> StageName {
-        StageName(name.to_owned())
+        StageName(name.into())
     }
 
     /// The name as text.
@@ -63,7 +64,7 @@ fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Opt
     let allowed = (folded.chars().count() / 3).max(1);
     let worthwhile = |name: &&str| name.len().abs_diff(folded.len()) <= 4 * allowed && name.len() <= LONGEST;
     let measured = candidates.into_iter().filter(worthwhile).map(|name| {
-        let distance = strsim::damerau_levenshtein(&folded, &name.to_lowercase());
+        let distance = strsim::osa_distance(&folded, &name.to_lowercase());
         (distance, name)
     });
     let near = measured.filter(|&(distance, name)| distance <= allowed && name != word);

@@ -1,61 +1,40 @@
 //! A parameter value as serde sees it, in which single values can be replaced by stand-ins that fit any type.
 //! It does not decide what to tell about a mistake.
 
-use std::fmt::{self, Display};
-
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    self, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess, SeqAccess,
-    Unexpected, VariantAccess, Visitor,
+    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
+    VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 use serde_json::Value;
 
+use super::fault::{Fault, Mistake, told};
+
 /// A parameter value.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Param {
+pub(super) enum Param<'a> {
     /// Anything but a list or a map.
-    Scalar(Value),
-    List(Vec<Param>),
-    Map(Vec<(String, Param)>),
+    Scalar(&'a Value),
+    List(Vec<Param<'a>>),
+    Map(Vec<(&'a str, Param<'a>)>),
     /// Reads as some value of whatever type is asked for.
     StandIn,
 }
 
-/// Why a [`Param`] does not fit a type.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    /// Where, outermost first.
-    pub path: Vec<String>,
-    pub mistake: Mistake,
-}
-
-/// What is wrong at the place of a [`Fault`].
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Mistake {
-    /// A map has an entry that its type does not know.
-    Unknown { name: String, known: &'static [&'static str] },
-    /// A map lacks an entry.
-    Missing { name: &'static str },
-    /// A text, or the only key of a map, is none of the choices.
-    NoSuchChoice { name: String, known: &'static [&'static str] },
-    /// Anything else.
-    Wrong { message: String },
-}
-
-impl From<&Value> for Param {
-    fn from(value: &Value) -> Param {
+impl<'a> From<&'a Value> for Param<'a> {
+    fn from(value: &'a Value) -> Param<'a> {
         match value {
             Value::Array(items) => Param::List(items.iter().map(Param::from).collect()),
             Value::Object(map) => {
-                Param::Map(map.iter().map(|(key, value)| (key.clone(), value.into())).collect())
+                Param::Map(map.iter().map(|(key, value)| (key.as_str(), value.into())).collect())
             }
-            scalar => Param::Scalar(scalar.clone()),
+            scalar => Param::Scalar(scalar),
         }
     }
 }
 
-impl Param {
+impl<'a> Param<'a> {
     /// Whether a fault comes from a stand-in, not from what somebody wrote.
     pub fn explains(&mut self, fault: &Fault) -> bool {
         match (self.at(&fault.path), &fault.mistake) {
@@ -73,7 +52,7 @@ impl Param {
                 return true;
             }
             (Some(Param::Map(entries)), Mistake::Missing { name }) => {
-                entries.push(((*name).to_owned(), Param::StandIn));
+                entries.push((name, Param::StandIn));
                 return true;
             }
             _ => {}
@@ -91,7 +70,7 @@ impl Param {
         false
     }
 
-    fn at(&mut self, path: &[String]) -> Option<&mut Param> {
+    fn at(&mut self, path: &[String]) -> Option<&mut Param<'a>> {
         let Some((step, rest)) = path.split_first() else { return Some(self) };
         match self {
             Param::Map(entries) => entries.iter_mut().find(|(key, _)| key == step)?.1.at(rest),
@@ -121,96 +100,6 @@ impl Param {
     }
 }
 
-impl Fault {
-    fn under(mut self, step: impl Into<String>) -> Fault {
-        self.path.insert(0, step.into());
-        self
-    }
-}
-
-impl From<Mistake> for Fault {
-    fn from(mistake: Mistake) -> Fault {
-        Fault { path: vec![], mistake }
-    }
-}
-
-impl Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{:?}", self.mistake)
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl de::Error for Fault {
-    fn custom<T: Display>(message: T) -> Fault {
-        Mistake::Wrong { message: message.to_string() }.into()
-    }
-
-    fn invalid_type(found: Unexpected, expected: &dyn Expected) -> Fault {
-        Fault::custom(format!("expected {}, found {}", plain(&expected.to_string()), told(found)))
-    }
-
-    fn invalid_value(found: Unexpected, expected: &dyn Expected) -> Fault {
-        Fault::invalid_type(found, expected)
-    }
-
-    fn invalid_length(length: usize, expected: &dyn Expected) -> Fault {
-        Fault::custom(format!("expected {}, found {length}", plain(&expected.to_string())))
-    }
-
-    fn unknown_field(name: &str, known: &'static [&'static str]) -> Fault {
-        Mistake::Unknown { name: name.into(), known }.into()
-    }
-
-    fn missing_field(name: &'static str) -> Fault {
-        Mistake::Missing { name }.into()
-    }
-
-    fn unknown_variant(name: &str, known: &'static [&'static str]) -> Fault {
-        Mistake::NoSuchChoice { name: name.into(), known }.into()
-    }
-}
-
-/// Serde's words for a type, in the words of somebody who writes YAML.
-fn plain(expected: &str) -> String {
-    let list = ["an array of length ", "a tuple of size "];
-    if let Some(length) = list.iter().find_map(|prefix| expected.strip_prefix(prefix)) {
-        return format!("a list of {length}");
-    }
-    match expected {
-        "f32" | "f64" => "a number",
-        "u8" => "a whole number from 0 to 255",
-        "u16" => "a whole number from 0 to 65535",
-        "u32" => "a whole number from 0 to 4294967295",
-        "u64" | "usize" => "a whole number from 0",
-        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
-        "a boolean" => "true or false",
-        "a string" => "a text",
-        "a sequence" => "a list",
-        "unit" | "unit variant" => "nothing",
-        other if other.starts_with("a nonzero u") => "a whole number from 1",
-        other if other.starts_with("struct ") => "a map",
-        other => other,
-    }
-    .to_owned()
-}
-
-fn told(found: Unexpected) -> String {
-    match found {
-        Unexpected::Bool(truth) => format!("`{truth}`"),
-        Unexpected::Unsigned(number) => format!("the number {number}"),
-        Unexpected::Signed(number) => format!("the number {number}"),
-        Unexpected::Float(number) => format!("the number {number}"),
-        Unexpected::Str(text) if text.chars().count() > 40 => "a long text".into(),
-        Unexpected::Str(text) => format!("the text {text:?}"),
-        Unexpected::Unit | Unexpected::Option => "nothing".into(),
-        Unexpected::Seq => "a list".into(),
-        Unexpected::Map => "a map".into(),
-        other => other.to_string(),
-    }
-}
-
 macro_rules! stand_in_or_any {
     ($($method:ident => $visit:ident($value:expr)),+ $(,)?) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -222,7 +111,7 @@ macro_rules! stand_in_or_any {
     };
 }
 
-impl<'de> Deserializer<'de> for &Param {
+impl<'de> Deserializer<'de> for &Param<'_> {
     type Error = Fault;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -309,8 +198,7 @@ impl<'de> Deserializer<'de> for &Param {
     ) -> Result<V::Value, Fault> {
         match self {
             Param::StandIn => {
-                let entries: Vec<_> =
-                    fields.iter().map(|&field| (field.to_owned(), Param::StandIn)).collect();
+                let entries: Vec<_> = fields.iter().map(|&field| (field, Param::StandIn)).collect();
                 visitor.visit_map(Entries { entries: &entries, next: 0 })
             }
             // Serde would fill the fields from the list, in an order that no user knows.
@@ -335,7 +223,7 @@ impl<'de> Deserializer<'de> for &Param {
             Param::Map(entries) => match entries.as_slice() {
                 [(name, content)] => visitor
                     .visit_enum(Choice { name, content: Some(content) })
-                    .map_err(|fault| fault.under(name)),
+                    .map_err(|fault| fault.under(*name)),
                 entries => {
                     let message = format!("expected a map of one entry, found {}", entries.len());
                     Err(de::Error::custom(message))
@@ -353,7 +241,7 @@ impl<'de> Deserializer<'de> for &Param {
 }
 
 struct Items<'a> {
-    items: &'a [Param],
+    items: &'a [Param<'a>],
     next: usize,
 }
 
@@ -373,7 +261,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
 }
 
 struct Entries<'a> {
-    entries: &'a [(String, Param)],
+    entries: &'a [(&'a str, Param<'a>)],
     next: usize,
 }
 
@@ -388,14 +276,14 @@ impl<'de> MapAccess<'de> for Entries<'_> {
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Fault> {
         let (key, param) = &self.entries[self.next - 1];
-        seed.deserialize(param).map_err(|fault| fault.under(key))
+        seed.deserialize(param).map_err(|fault| fault.under(*key))
     }
 }
 
 /// One variant of an enum, by name, with what stands behind it.
 struct Choice<'a> {
     name: &'a str,
-    content: Option<&'a Param>,
+    content: Option<&'a Param<'a>>,
 }
 
 impl<'de, 'a> EnumAccess<'de> for Choice<'a> {
@@ -408,7 +296,7 @@ impl<'de, 'a> EnumAccess<'de> for Choice<'a> {
 }
 
 impl<'a> Choice<'a> {
-    fn content(&self) -> Result<&'a Param, Fault> {
+    fn content(&self) -> Result<&'a Param<'a>, Fault> {
         self.content.ok_or_else(|| de::Error::custom(format!("`{0}` needs a value: `{0}: ..`", self.name)))
     }
 }

@@ -5,8 +5,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::catalogue::Complaint;
+use super::fault::{Fault, Mistake};
 use super::names::did_you_mean;
-use super::param::{Fault, Mistake, Param};
+use super::param::Param;
 
 /// What a parameter struct demands beyond the types of its fields.
 pub trait Check {
@@ -59,16 +60,18 @@ fn complaint(fault: &Fault) -> Complaint {
             (format!("unknown parameter `{}`", inside(name)), nearest_or_all(name, known))
         }
         Mistake::Missing { name } => (format!("parameter `{}` is missing", inside(name)), None),
-        Mistake::NoSuchChoice { name, known } if place.is_empty() => {
-            (format!("there is no choice `{name}`"), nearest_or_all(name, known))
-        }
         Mistake::NoSuchChoice { name, known } => {
-            (format!("{place}: there is no choice `{name}`"), nearest_or_all(name, known))
+            let outside =
+                place.strip_suffix(name).and_then(|place| place.strip_suffix('.')).unwrap_or(&place);
+            (at(outside, &format!("there is no choice `{name}`")), nearest_or_all(name, known))
         }
-        Mistake::Wrong { message } if place.is_empty() => (message.clone(), None),
-        Mistake::Wrong { message } => (format!("{place}: {message}"), None),
+        Mistake::Wrong { message } => (at(&place, message), None),
     };
     Complaint { path, message, hint }
+}
+
+fn at(place: &str, message: &str) -> String {
+    if place.is_empty() { message.to_owned() } else { format!("{place}: {message}") }
 }
 
 fn nearest_or_all(name: &str, known: &[&str]) -> Option<String> {
@@ -159,7 +162,7 @@ mod tests {
         [lr] lr: expected a number, found the text "fast"
         [shuffle] shuffle: expected true or false, found the number 1
         [model] model: there is no choice `custm_net` (did you mean `custom_net`?)
-        [transforms.0.rotat] transforms.0.rotat: there is no choice `rotat` (did you mean `rotate`?)
+        [transforms.0.rotat] transforms.0: there is no choice `rotat` (did you mean `rotate`?)
         [transforms.1] transforms.1: there is no choice `flap` (did you mean `flip`?)
         [transforms.2.color-jitter] transforms.2.color-jitter: expected a list of 4, found 3
         [transforms.3.rotate] transforms.3.rotate: expected a number, found nothing

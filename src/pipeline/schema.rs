@@ -144,3 +144,61 @@ fn allow_variable(schema: &mut Value) {
     outer.insert("anyOf".into(), json!([inner, { "$ref": "#/$defs/variable" }]));
     *schema = Value::Object(outer);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn train() -> KindSchema {
+        let params = json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": "Train",
+            "type": "object",
+            "properties": {
+                "epochs": { "type": "integer", "description": "How many.", "default": 20 },
+                "transforms": { "type": "array", "items": { "$ref": "#/$defs/Transform" } },
+            },
+            "required": ["epochs"],
+            "$defs": { "Transform": { "type": "string" } },
+        });
+        KindSchema { name: "train".into(), about: "Trains.".into(), params }
+    }
+
+    #[test]
+    fn a_parameter_may_be_a_variable_and_keeps_its_description() {
+        let schema = schema(&[train()]);
+        let expected = json!({
+            "description": "How many.",
+            "default": 20,
+            "anyOf": [{ "type": "integer" }, { "$ref": "#/$defs/variable" }],
+        });
+        assert_eq!(schema["$defs"]["with.train"]["properties"]["epochs"], expected);
+    }
+
+    #[test]
+    fn definitions_move_to_the_top_and_references_follow() {
+        let schema = schema(&[train()]);
+        let items = &schema["$defs"]["with.train"]["properties"]["transforms"]["anyOf"][0]["items"];
+        assert_eq!(items["anyOf"][0]["$ref"], "#/$defs/train.Transform");
+        assert_eq!(schema["$defs"]["train.Transform"], json!({ "type": "string" }));
+        assert!(schema["$defs"]["with.train"].get("$defs").is_none());
+    }
+
+    #[test]
+    fn the_kind_of_a_stage_decides_about_its_parameters() {
+        let expected = json!([{
+            "if": { "required": ["uses"], "properties": { "uses": { "const": "train" } } },
+            "then": { "properties": { "with": { "$ref": "#/$defs/with.train" } } },
+        }]);
+        assert_eq!(schema(&[train()])["$defs"]["stage"]["allOf"], expected);
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let schema = schema(&[train()]);
+        let text = schema.to_string();
+        for target in text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(schema.pointer(target).is_some(), "{target}");
+        }
+    }
+}

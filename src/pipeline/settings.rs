@@ -59,7 +59,7 @@ impl FromStr for Setting {
                 Ok(Setting { text: text.into(), path: path.into_iter().map(String::from).collect(), value })
             }
             (_, fault) => {
-                let reason = fault.map_or(String::new(), |fault| fault.message);
+                let reason = fault.map_or(String::new(), |fault| fault.message.replace("not YAML: ", ""));
                 Err(SettingError::NotYaml { value: right.into(), reason })
             }
         }
@@ -170,6 +170,6 @@ mod tests {
         let refusal = |text: &str| text.parse::<Setting>().unwrap_err().to_string();
         insta::assert_snapshot!(refusal("train.epochs"), @"`train.epochs` has no `=`; write STAGE.PARAMETER=VALUE or vars.NAME=VALUE");
         insta::assert_snapshot!(refusal("epochs=5"), @"`epochs` names no parameter; write STAGE.PARAMETER=VALUE or vars.NAME=VALUE");
-        insta::assert_snapshot!(refusal("train.epochs=[1"), @"`[1` is not YAML (not YAML: while parsing a flow sequence, expected ',' or ']'); put quotes around it");
+        insta::assert_snapshot!(refusal("train.epochs=[1"), @"`[1` is not YAML (while parsing a flow sequence, expected ',' or ']'); put quotes around it");
     }
 }

@@ -1,7 +1,6 @@
-//! Puts the values of variables where `${vars.name}` stands. It does not know what stages are; it only tells
-//! which of the top's grandchildren hold a reference that led nowhere.
+//! Puts the values of variables where `${vars.name}` stands. It does not know what stages are.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
@@ -15,8 +14,8 @@ const DEEPEST: usize = 128;
 /// How many bytes variables may put into a pipeline, all in all; more is a bomb.
 const MOST_BYTES: usize = 64 << 20;
 
-/// Replaces all references. Returns the paths (of at most two steps) below which one could not be replaced.
-pub(super) fn substitute(document: &mut Map<String, Value>, report: &mut Report) -> HashSet<[String; 2]> {
+/// Replaces all references; one that leads nowhere is reported and stays.
+pub(super) fn substitute(document: &mut Map<String, Value>, report: &mut Report) {
     let given = match document.shift_remove("vars") {
         None | Some(Value::Null) => Map::new(),
         Some(Value::Object(given)) => given,
@@ -32,20 +31,21 @@ pub(super) fn substitute(document: &mut Map<String, Value>, report: &mut Report)
         report.key(&["vars", name], format!("`{name}` cannot name a variable")).note(NAME_RULE);
     }
     let mut vars = Vars { given, known: HashMap::new(), asking: vec![], room: MOST_BYTES, report };
-    let mut broken = HashSet::new();
     for (key, value) in document.iter_mut() {
-        let Value::Object(entries) = value else {
-            vars.expand(value, &mut vec![key.clone()], 0);
-            continue;
-        };
-        for (name, value) in entries.iter_mut().filter(|(_, value)| refers(value)) {
-            let path = [key.clone(), name.clone()];
-            if !vars.expand(value, &mut path.to_vec(), 0) {
-                broken.insert(path);
+        match value {
+            Value::Object(entries) => {
+                for (name, value) in entries.iter_mut().filter(|(_, value)| refers(value)) {
+                    vars.expand(value, &mut vec![key.clone(), name.clone()], 0);
+                }
             }
+            value => drop(vars.expand(value, &mut vec![key.clone()], 0)),
         }
     }
-    broken
+}
+
+/// The name in a text that is one reference and nothing else.
+pub(super) fn named_by(text: &str) -> Option<&str> {
+    text.strip_prefix("${vars.")?.strip_suffix('}').filter(|name| !name.contains('}'))
 }
 
 /// Whether there is anything to do below a value; most values hold no reference.
@@ -149,7 +149,7 @@ impl Vars<'_> {
 
     /// The value of one reference, such as `${vars.copies}`.
     fn look_up(&mut self, reference: &str, path: &[String], depth: usize) -> Option<Value> {
-        let Some(name) = reference.strip_prefix("${vars.").and_then(|rest| rest.strip_suffix('}')) else {
+        let Some(name) = named_by(reference) else {
             let hint =
                 format!("a variable is `${{vars.NAME}}`; a literal `{reference}` is written `${reference}`");
             self.complain(path, format!("`{reference}` is no reference to a variable"), Some(hint));
@@ -203,6 +203,7 @@ impl Vars<'_> {
     }
 
     fn complain(&mut self, path: &[String], message: String, hint: Option<String>) {
+        self.report.void(path);
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         self.report.value(&path, message).hint(hint);
     }
