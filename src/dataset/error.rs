@@ -61,7 +61,7 @@ pub enum ArchiveProblem {
     #[error("not a gzip file; an STL-10 archive is a .tar.gz")]
     NotGzip,
     /// It ends too early.
-    #[error("the archive ends in the middle of it, after {whole} {unit}; it was cut off, so fetch it again")]
+    #[error("the archive ends in the middle of it, after {whole} {unit}; it is truncated, so fetch it again")]
     Truncated {
         /// What was still read of the place.
         whole: u64,

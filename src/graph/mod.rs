@@ -69,7 +69,7 @@ stages:
     #[test]
     fn circles_are_told_together_with_all_other_problems() {
         insta::assert_snapshot!(load(TANGLED).unwrap_err(), @r"
-        error: the stages need each other in a circle: a -> b -> c -> a
+        error: the stages form a cycle: a -> b -> c -> a
          --> p.yaml:3:53
           |
         3 |   b: { uses: command, with: { run: x }, in: { from: a, also: a } }
@@ -90,7 +90,7 @@ stages:
           |             ^^^^
           = did you mean `run`?
 
-        error: the stages need each other in a circle: d -> e -> d
+        error: the stages form a cycle: d -> e -> d
          --> p.yaml:9:50
           |
         9 |   e: { uses: command, with: { run: x }, in: { d: d } }

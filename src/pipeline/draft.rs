@@ -59,7 +59,7 @@ impl<S> Draft<S> {
         let Some((first, others)) = circle.split_first() else { return };
         let names: Vec<&str> = circle.iter().map(|link| self.names[link.from.0].as_str()).collect();
         let message =
-            format!("the stages need each other in a circle: {} -> {}", names.join(" -> "), names[0]);
+            format!("the stages form a cycle: {} -> {}", names.join(" -> "), names[0]);
         let path =
             |link: &Link| ["stages", self.names[link.to.0].as_str(), "in", &link.port].map(str::to_owned);
         let places = others.iter().filter_map(|link| {

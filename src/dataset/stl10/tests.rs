@@ -194,7 +194,7 @@ fn a_cut_off_archive_is_told_with_its_place() {
     let cut = 512 + 512 + IMAGE_BYTES * 3 / 2;
     assert_eq!(
         complaint(&gzip(&tar[..cut])),
-        "stl10_binary/test_X.bin: the archive ends in the middle of it, after 1 images; it was cut off, so \
+        "stl10_binary/test_X.bin: the archive ends in the middle of it, after 1 images; it is truncated, so \
          fetch it again"
     );
     let gz = gzip(&tar);
