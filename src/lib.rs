@@ -10,3 +10,13 @@ pub mod store;
 pub mod engine;
 
 pub mod dataset;
+
+pub mod augment;
+
+pub mod nn;
+
+pub mod training;
+
+pub mod stages;
+
+pub mod cli;

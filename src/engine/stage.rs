@@ -91,7 +91,7 @@ pub trait Job: Sync {
     ///
     /// # Errors
     /// If the store cannot be written.
-    fn create(&self, port: &str, file: &str) -> Result<Box<dyn OutputFile>, StageError>;
+    fn create(&self, port: &str, file: &str) -> Result<Box<dyn OutputFile + '_>, StageError>;
 
     /// Takes a finished file from the disk into the store. The source may be gone afterwards.
     ///
@@ -100,7 +100,10 @@ pub trait Job: Sync {
     fn adopt(&self, port: &str, file: &str, path: &Path) -> Result<(), StageError>;
 
     /// Makes a file of an input a file of an output as well, without copying a byte.
-    fn share(&self, port: &str, file: &str, from: &InputFile);
+    ///
+    /// # Errors
+    /// If the input has gone from the store.
+    fn share(&self, port: &str, file: &str, from: &InputFile) -> Result<(), StageError>;
 
     /// A directory of this key's own that outlives a failed or interrupted run and is removed after success.
     ///

@@ -2,6 +2,7 @@
 //! know how it came to be.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -52,6 +53,12 @@ pub struct Source {
     pub id: StageId,
     /// Its port, even where the pipeline leaves it out.
     pub port: String,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.stage, self.port)
+    }
 }
 
 /// A stage's position in its pipeline.
