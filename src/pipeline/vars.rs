@@ -35,7 +35,10 @@ pub(super) fn substitute(document: &mut Map<String, Value>, report: &mut Report)
         match value {
             Value::Object(entries) => {
                 for (name, value) in entries.iter_mut().filter(|(_, value)| refers(value)) {
-                    vars.expand(value, &mut vec![key.clone(), name.clone()], 0);
+                    let mut path = vec![key.clone(), name.clone()];
+                    if !vars.expand(value, &mut path, 0) {
+                        vars.report.void(&path);
+                    }
                 }
             }
             value => drop(vars.expand(value, &mut vec![key.clone()], 0)),
@@ -203,7 +206,6 @@ impl Vars<'_> {
     }
 
     fn complain(&mut self, path: &[String], message: String, hint: Option<String>) {
-        self.report.void(path);
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         self.report.value(&path, message).hint(hint);
     }

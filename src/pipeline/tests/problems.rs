@@ -104,12 +104,6 @@ stages:
        |                                                                                   ^^^^^^^^^^^^^^^
        = did you mean `url`?
 
-    error: stage `twice` reads its own output
-      --> p.yaml:14:64
-       |
-    14 |   twice: { uses: command, with: { run: '${vars.a}' }, in: { x: twice.out } }
-       |                                                                ^^^^^^^^^
-
     error: two stages are named `twice`
       --> p.yaml:15:3
        |
@@ -292,6 +286,23 @@ fn a_setting_that_fits_nowhere_is_told_by_its_own_text() {
      --> --set vars.m=1
       = did you mean `n`?
     "#);
+}
+
+#[test]
+fn a_stage_is_not_blamed_for_a_variable_that_is_wrong() {
+    let text = "\
+vars: { a: '${vars.b}', b: '${vars.a}' }
+stages:
+  s: { uses: command, with: { run: [], '${vars.a}': 1, x: '${vars.a}' } }
+  t: { uses: command, with: { run: '${vars.b}' }, in: { x: s.out } }
+";
+    insta::assert_snapshot!(problems(text), @r"
+    error: variables refer to each other in a circle: a -> b -> a
+     --> p.yaml:1:12
+      |
+    1 | vars: { a: '${vars.b}', b: '${vars.a}' }
+      |            ^^^^^^^^^^^
+    ");
 }
 
 #[test]
