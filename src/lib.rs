@@ -3,6 +3,8 @@
 
 pub mod pipeline;
 
+pub mod graph;
+
 pub mod store;
 
 pub mod engine;
@@ -11,4 +13,10 @@ pub mod dataset;
 
 pub mod augment;
 
+pub mod nn;
+
+pub mod training;
+
 pub mod stages;
+
+pub mod cli;

@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The `stlpipe` program: hands the command line to the library and exits with its code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    stlpipe::cli::main()
+}

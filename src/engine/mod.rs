@@ -1,4 +1,91 @@
 //! Turns a checked pipeline into results: keys, plan, states, the run loop and its events. It knows no
 //! machine learning and no terminal.
 
+mod checkout;
+mod event;
+mod job;
+mod key;
+mod planner;
+mod reason;
+mod registry;
+mod run;
 pub mod stage;
+mod state;
+mod worker;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use checkout::Checkout;
+pub use event::{Detail, Event, Observer, StageEvent};
+pub use key::{DeviceClass, Difference, KeyParts};
+pub use planner::{Decision, Plan, Planner, Verdict};
+pub use reason::Reason;
+pub use registry::Registry;
+pub use run::{Limits, OnFailure, Summary, run};
+pub use state::{Signal, State};
+
+use crate::graph::{self, Graph};
+use crate::pipeline::{Pipeline, Problems, Setting, StageId};
+use stage::Stage;
+
+/// A pipeline ready to be planned and run: checked, ordered, its stages read.
+pub struct Experiment {
+    /// The pipeline.
+    pub pipeline: Pipeline<Box<dyn Stage>>,
+    /// Its stages in order.
+    pub graph: Graph,
+    /// The kinds its stages are of.
+    pub registry: Registry,
+}
+
+impl Experiment {
+    /// Reads and checks a pipeline file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn open(path: &Path, settings: &[Setting], registry: Registry) -> Result<Experiment, Problems> {
+        let (pipeline, graph) = graph::load(path, settings, &registry)?;
+        Ok(Experiment { pipeline, graph, registry })
+    }
+
+    /// Every stage.
+    #[must_use]
+    pub fn everything(&self) -> BTreeSet<StageId> {
+        self.graph.order().iter().copied().collect()
+    }
+
+    /// These stages and all that they need.
+    #[must_use]
+    pub fn with_ancestors(&self, stages: &[StageId]) -> BTreeSet<StageId> {
+        let mut selection: BTreeSet<StageId> = stages.iter().copied().collect();
+        for id in stages {
+            selection.extend(self.graph.ancestors(*id));
+        }
+        selection
+    }
+}
+
+/// A request to stop at the next safe point, raised once and never taken back.
+#[derive(Debug, Default)]
+pub struct Stop(AtomicBool);
+
+impl Stop {
+    /// Nobody has asked yet.
+    #[must_use]
+    pub const fn new() -> Stop {
+        Stop(AtomicBool::new(false))
+    }
+
+    /// Asks the run to stop.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether somebody has asked.
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}

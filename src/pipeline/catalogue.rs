@@ -26,7 +26,7 @@ pub trait Catalogue {
 pub struct Ports {
     /// What the stage reads.
     pub inputs: Inputs,
-    /// What the stage makes. The first is what `in: { x: stage }` means without a port.
+    /// What the stage makes. If there is only one, `in: { x: stage }` means it without naming the port.
     pub outputs: Vec<OutputPort>,
 }
 

@@ -47,9 +47,9 @@ impl TestJob {
     /// Binds an input port to an artifact of these files.
     pub(crate) fn with_directory(self, port: &str, files: &[(&str, &[u8])]) -> TestJob {
         let dir = self.dir.path().join("in").join(port);
-        fs::create_dir_all(&dir).expect("the directory can be made");
         let files = files.iter().map(|(name, bytes)| {
             let path = dir.join(disk_name(name));
+            make_parent(&path).expect("the directory can be made");
             fs::write(&path, bytes).expect("the file can be written");
             ((*name).to_owned(), input_file(path).expect("the file can be read"))
         });
@@ -103,9 +103,9 @@ impl TestJob {
     }
 
     fn output_path(&self, port: &str, file: &str) -> Result<PathBuf, StageError> {
-        let dir = self.dir.path().join("out").join(port);
-        fs::create_dir_all(&dir)?;
-        Ok(dir.join(disk_name(file)))
+        let path = self.dir.path().join("out").join(port).join(disk_name(file));
+        make_parent(&path)?;
+        Ok(path)
     }
 }
 
@@ -231,6 +231,10 @@ fn input(files: BTreeMap<String, InputFile>) -> Input {
 fn input_file(path: PathBuf) -> io::Result<InputFile> {
     let bytes = fs::read(&path)?;
     Ok(InputFile { digest: blake3::hash(&bytes).to_hex().to_string(), bytes: bytes.len() as u64, path })
+}
+
+fn make_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), fs::create_dir_all)
 }
 
 /// The name on disk of an artifact's file.

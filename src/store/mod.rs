@@ -1,1 +1,98 @@
-//! Bytes by their digest and records by their key. It knows no stages.
+//! Keeps bytes by their digest and records by their key, so that whatever is readable is right: even after a
+//! kill at any instant, and with other processes at work in the same directory. It knows no stages.
+//!
+//! ```text
+//! cache/blobs/ab/ab12..     bytes, named by their blake3 digest, read-only
+//! cache/records/cd/cd34..   one JSON file per key: what was computed, from what, and which blobs hold it
+//! cache/views/ef/ef56../    one directory per directory artifact: names linked to blobs
+//! cache/partial/cd34../     what a failed or interrupted computation of a key may go on from
+//! cache/runs/<pipeline>/    which keys each run of a pipeline ended with
+//! cache/seen/               digests of files outside the store, by their path and stamp
+//! cache/locks/, cache/tmp/  locks held by living processes; files being written
+//! ```
+
+mod blob;
+mod digest;
+mod error;
+mod lock;
+mod record;
+mod runs;
+mod seen;
+mod stamp;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+pub use blob::BlobWriter;
+pub use digest::Digest;
+pub use error::{Action, Error};
+pub use lock::{Claim, Holder, Slot, Want};
+pub use record::{Artifact, Blob, Damage, Form, Found, Record};
+pub use runs::{RunEntry, RunLog};
+pub use seen::hash_file;
+pub use stamp::Stamp;
+
+/// A store: one directory, shared freely by any number of processes.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// The store in a directory, which need not exist yet; nothing is written before something is kept.
+    #[must_use]
+    pub fn at(root: &Path) -> Store {
+        // Programs that run elsewhere are handed paths into the store.
+        Store { root: std::path::absolute(root).unwrap_or_else(|_| root.to_owned()) }
+    }
+
+    /// The store's directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes sure that the store can be written to, before any work is done for it.
+    ///
+    /// # Errors
+    /// If a file cannot be created in it.
+    pub fn prepare(&self) -> Result<(), Error> {
+        self.temporary().map(drop)
+    }
+
+    fn temporary(&self) -> Result<tempfile::NamedTempFile, Error> {
+        let dir = self.make_dir("tmp")?;
+        // Readable by everyone the umask allows, since a store may be shared by a team.
+        let mode = fs::Permissions::from_mode(0o644);
+        tempfile::Builder::new().permissions(mode).tempfile_in(&dir).map_err(Error::at(Action::Write, &dir))
+    }
+
+    fn make_dir(&self, name: impl AsRef<Path>) -> Result<PathBuf, Error> {
+        let dir = self.root.join(name);
+        fs::create_dir_all(&dir).map_err(Error::at(Action::Write, &dir))?;
+        Ok(dir)
+    }
+
+    /// Writes a small file so that it is there whole or not at all, even after a power cut.
+    fn write_whole(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        use std::io::Write;
+        let mut file = self.temporary()?;
+        file.write_all(bytes)
+            .and_then(|()| file.as_file().sync_data())
+            .map_err(Error::at(Action::Write, path))?;
+        move_into_place(file, path)
+    }
+}
+
+/// Renames a finished temporary file to its name and makes the name durable.
+fn move_into_place(file: tempfile::NamedTempFile, path: &Path) -> Result<(), Error> {
+    let dir = path.parent().expect("every file of the store lies in a folder of the store");
+    fs::create_dir_all(dir).map_err(Error::at(Action::Write, dir))?;
+    file.persist(path).map_err(|e| Error::at(Action::Write, path)(e.error))?;
+    sync_dir(dir)
+}
+
+fn sync_dir(dir: &Path) -> Result<(), Error> {
+    fs::File::open(dir).and_then(|d| d.sync_all()).map_err(Error::at(Action::Write, dir))
+}

@@ -1,0 +1,66 @@
+//! The arguments that every command about a pipeline takes, and what they open.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::exit::Failure;
+use super::words::nearest;
+use crate::engine::{Checkout, DeviceClass, Experiment, Planner, Registry};
+use crate::pipeline::{Setting, StageId};
+use crate::stages;
+use crate::store::Store;
+
+/// Which pipeline, with which settings, in which store.
+#[derive(Debug, clap::Args)]
+pub(super) struct PipelineArgs {
+    /// The pipeline file.
+    pub pipeline: PathBuf,
+    /// Override a value, such as `train.epochs=5` or `vars.copies=2`; `null` removes it.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<Setting>,
+    #[command(flatten)]
+    pub folders: Folders,
+}
+
+/// Where results are kept and shown.
+#[derive(Debug, clap::Args)]
+pub(super) struct Folders {
+    /// The store of all results.
+    #[arg(long, value_name = "DIR", default_value = "cache")]
+    pub cache: PathBuf,
+    /// Where links to the results are made.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+}
+
+impl Folders {
+    pub(super) fn store(&self) -> Store {
+        Store::at(&self.cache)
+    }
+}
+
+impl PipelineArgs {
+    /// Reads and checks the pipeline.
+    pub(super) fn open(&self) -> Result<Experiment, Failure> {
+        let registry = Registry::new(&stages::kinds());
+        Experiment::open(&self.pipeline, &self.settings, registry).map_err(Failure::Pipeline)
+    }
+
+    pub(super) fn checkout(&self, experiment: &Experiment) -> Checkout {
+        Checkout::new(&self.folders.data, &experiment.pipeline.name)
+    }
+}
+
+/// The stage of that name, or a message with the nearest one.
+pub(super) fn find_stage(experiment: &Experiment, name: &str) -> Result<StageId, Failure> {
+    experiment.pipeline.id(name).ok_or_else(|| {
+        let names = experiment.pipeline.stages.iter().map(|decl| decl.name.as_str());
+        let hint = nearest(name, names);
+        Failure::Usage(format!("{} has no stage `{name}`{hint}", experiment.pipeline.file.display()))
+    })
+}
+
+/// A planner with nothing forced, for commands that only look.
+pub(super) fn look<'a>(experiment: &'a Experiment, store: &'a Store) -> Planner<'a> {
+    Planner::new(experiment, store, DeviceClass::Cpu, BTreeSet::new())
+}

@@ -1,0 +1,58 @@
+//! Exit codes, and how an error becomes a message on stderr.
+
+use std::io;
+use std::process::ExitCode;
+
+use crate::pipeline::Problems;
+
+/// A stage failed, or something could not be read or written.
+pub(super) const FAILED: u8 = 1;
+/// The pipeline or the command line is wrong.
+pub(super) const WRONG: u8 = 2;
+/// The run was interrupted.
+pub(super) const INTERRUPTED: u8 = 130;
+
+/// Why a command ends without having done its work.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The pipeline is wrong in these ways.
+    Pipeline(Problems),
+    /// The command line asks for something that is not there.
+    Usage(String),
+    /// Anything else that went wrong.
+    Other(anyhow::Error),
+}
+
+impl Failure {
+    /// Prints the message and returns the exit code.
+    pub(super) fn report(self) -> ExitCode {
+        match self {
+            Failure::Pipeline(problems) => {
+                let count = problems.len();
+                let noun = if count == 1 { "problem" } else { "problems" };
+                eprintln!("{problems}\n\n{count} {noun} found; nothing was run");
+                ExitCode::from(WRONG)
+            }
+            Failure::Usage(message) => {
+                eprintln!("error: {message}");
+                ExitCode::from(WRONG)
+            }
+            // Whoever reads our output has seen enough.
+            Failure::Other(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+            Failure::Other(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::from(FAILED)
+            }
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        Failure::Other(error.into())
+    }
+}

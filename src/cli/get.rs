@@ -1,0 +1,62 @@
+//! `stlpipe get`: copies an artifact out of the store, to be changed, moved or sent freely.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use super::args::{PipelineArgs, look};
+use super::exit::Failure;
+use super::target;
+use super::words::bytes;
+use crate::store::{Form, Store};
+
+/// Arguments of `get`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+    /// The artifact, as STAGE.PORT, or STAGE if it has one output.
+    artifact: String,
+    /// The file or directory to write.
+    #[arg(short, long, value_name = "PATH")]
+    output: PathBuf,
+}
+
+pub(super) fn get(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+    let experiment = args.pipeline.open()?;
+    let store = args.pipeline.folders.store();
+    let target = target::find(&experiment, &args.artifact)?;
+    let port = target.only_port(&experiment)?;
+    let record = target::result(&look(&experiment, &store), &experiment, target.id)?;
+    let artifact = &record.outputs[&port.name];
+    match artifact.form {
+        Form::File => copy(&store, &artifact.files[""].digest, &args.output)?,
+        Form::Directory if args.output.exists() => {
+            let message = format!("{}: exists already; name a directory to be made", args.output.display());
+            return Err(Failure::Usage(message));
+        }
+        Form::Directory => {
+            for (name, blob) in &artifact.files {
+                copy(&store, &blob.digest, &args.output.join(name))?;
+            }
+        }
+    }
+    writeln!(out, "{}  {}", args.output.display(), bytes(artifact.bytes()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Copies a blob; the copy is the user's own and may be written to.
+fn copy(store: &Store, digest: &crate::store::Digest, path: &Path) -> anyhow::Result<()> {
+    let write = || -> std::io::Result<()> {
+        if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            fs::create_dir_all(dir)?;
+        }
+        let mut source = fs::File::open(store.blob_path(digest))?;
+        std::io::copy(&mut source, &mut fs::File::create(path)?)?;
+        Ok(())
+    };
+    write().with_context(|| format!("{}: cannot be written", path.display()))
+}

@@ -1,0 +1,76 @@
+//! The command line: reads arguments, calls the layers below and puts what they answer into words. The only
+//! place that prints.
+
+#![allow(clippy::print_stderr)]
+
+mod args;
+mod cache;
+mod exit;
+mod get;
+mod graph;
+mod picture;
+mod progress;
+mod run;
+mod schema;
+mod show;
+mod status;
+mod target;
+mod words;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use exit::Failure;
+
+/// `make` for experiments: recomputes only what an edit really changed, and says why.
+#[derive(Debug, Parser)]
+#[command(name = "stlpipe", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring every result of a pipeline up to date.
+    Run(run::Args),
+    /// Say what would run, and why.
+    Status(status::Args),
+    /// Draw the graph of stages.
+    Graph(graph::Args),
+    /// Show a pipeline, a stage or an artifact.
+    Show(show::Args),
+    /// Copy an artifact out of the cache.
+    Get(get::Args),
+    /// Look into the store.
+    #[command(subcommand)]
+    Cache(cache::Command),
+    /// Print the JSON Schema of the pipeline language, for editors.
+    Schema(schema::Args),
+}
+
+/// Runs the program with the arguments of the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = std::io::BufWriter::new(std::io::stdout());
+    let outcome = dispatch(&cli.command, &mut out).and_then(|code| {
+        out.flush()?;
+        Ok(code)
+    });
+    outcome.unwrap_or_else(|failure| failure.report())
+}
+
+fn dispatch(command: &Command, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Run(args) => run::run(args, out),
+        Command::Status(args) => status::status(args, out),
+        Command::Graph(args) => graph::graph(args, out),
+        Command::Show(args) => show::show(args, out),
+        Command::Get(args) => get::get(args, out),
+        Command::Cache(command) => cache::cache(command, out),
+        Command::Schema(args) => schema::schema(args, out),
+    }
+}

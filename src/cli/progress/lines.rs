@@ -1,0 +1,76 @@
+//! The words of a run's lines, the same on a terminal and in a log file.
+
+use crate::cli::words::{count, duration, metrics};
+use crate::engine::stage::{Progress, Unit};
+use crate::engine::{Detail, Experiment, StageEvent, State, Summary};
+
+/// How wide the column of stage names is.
+pub(super) fn name_width(experiment: &Experiment) -> usize {
+    experiment.pipeline.stages.iter().map(|decl| decl.name.as_str().len()).max().unwrap_or(0)
+}
+
+/// The line for a stage's new state; `None` for states that are not worth one.
+pub(super) fn state(event: &StageEvent, width: usize) -> Option<String> {
+    let name = event.stage.as_str();
+    let text = match (event.state, &event.detail) {
+        (State::Queued, Detail::Because(reasons)) => {
+            let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+            format!("to run    {}", reasons.join("; "))
+        }
+        (State::Waiting, Detail::Held(holder)) => {
+            format!("waiting   for process {} ({}), which computes the same", holder.pid, holder.purpose)
+        }
+        (State::Reused, _) => "reused".to_owned(),
+        (State::Done, Detail::Metrics(figures)) => {
+            format!("done      {:<9} {}", duration(event.seconds), metrics(figures))
+        }
+        (State::Failed, Detail::Error(message)) => format!("failed    {message}"),
+        (State::Skipped, _) => "skipped".to_owned(),
+        (State::Interrupted, _) => "interrupted".to_owned(),
+        _ => return None,
+    };
+    Some(format!("{name:<width$}  {text}").trim_end().to_owned())
+}
+
+/// The closing line.
+pub(super) fn summary(summary: &Summary) -> String {
+    let time = duration(summary.seconds);
+    let total = summary.stages.len();
+    let tell = |state: State, word: &str| {
+        let n = summary.ended(state).count();
+        (n > 0).then(|| format!("{n} {word}"))
+    };
+    if summary.ended(State::Reused).count() == total {
+        return format!("nothing to do: {} up to date ({time})", all(total));
+    }
+    let parts = [
+        tell(State::Done, "ran"),
+        tell(State::Reused, "reused"),
+        tell(State::Failed, "failed"),
+        tell(State::Skipped, "skipped"),
+        tell(State::Interrupted, "interrupted; what is finished is kept"),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    format!("{} in {time}: {}", count(total, "stage"), parts.join(", "))
+}
+
+fn all(stages: usize) -> String {
+    if stages == 1 { "the stage is".to_owned() } else { format!("all {stages} stages are") }
+}
+
+/// How far a stage is, for a line that is written now and then.
+pub(super) fn progress(progress: &Progress) -> String {
+    let amount = |n: u64| match progress.unit {
+        Unit::Bytes => crate::cli::words::bytes(n),
+        Unit::Images | Unit::Steps => n.to_string(),
+    };
+    let noun = match progress.unit {
+        Unit::Images => " images",
+        Unit::Bytes | Unit::Steps => "",
+    };
+    let done = match progress.total {
+        Some(total) => format!("{} of {}{noun}", amount(progress.done), amount(total)),
+        None => format!("{}{noun}", amount(progress.done)),
+    };
+    if progress.note.is_empty() { done } else { format!("{done}  {}", progress.note) }
+}

@@ -1,0 +1,119 @@
+//! `stlpipe run`: brings the results of a pipeline up to date.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::num::NonZero;
+use std::process::ExitCode;
+
+use super::args::{PipelineArgs, find_stage};
+use super::exit::{FAILED, Failure, INTERRUPTED};
+use super::progress::{Json, Plain, Show, Terminal};
+use super::status;
+use crate::engine::{self, DeviceClass, Experiment, Limits, OnFailure, Planner, State, Stop, Summary};
+use crate::pipeline::StageId;
+
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+    /// Run this stage and what it needs, nothing else; may be given several times.
+    #[arg(long = "stage", value_name = "STAGE")]
+    stages: Vec<String>,
+    /// Run this stage even if its result is there; may be given several times.
+    #[arg(long = "force", value_name = "STAGE")]
+    forced: Vec<String>,
+    /// Only say what would run, and why.
+    #[arg(long)]
+    dry_run: bool,
+    /// Stages at the same time [default: the number of threads].
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZero<usize>>,
+    /// Cores to use; results do not depend on it [default: all].
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZero<usize>>,
+    /// What computes: the processor, or a GPU if this program was built for one.
+    #[arg(long, value_enum, default_value = "auto")]
+    device: Device,
+    /// After a failure, finish what does not depend on it.
+    #[arg(long)]
+    keep_going: bool,
+    /// Print one JSON event per line on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Device {
+    /// The best there is.
+    Auto,
+    /// The processor.
+    Cpu,
+}
+
+static STOP: Stop = Stop::new();
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+    let experiment = args.pipeline.open()?;
+    let store = args.pipeline.folders.store();
+    let selection = selection(args, &experiment)?;
+    let forced = find_stages(&experiment, &args.forced)?;
+    if let Some(left_out) = forced.iter().find(|id| !selection.contains(id)) {
+        let name = &experiment.pipeline.stage(*left_out).name;
+        return Err(Failure::Usage(format!("--force {name}: --stage leaves that stage out")));
+    }
+    let (Device::Auto | Device::Cpu) = args.device;
+    let planner = Planner::new(&experiment, &store, DeviceClass::Cpu, forced.into_iter().collect());
+    if args.dry_run {
+        write!(out, "{}", status::to_text(&planner.plan(&selection)))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZero::get);
+    // Fails only if a pool was built before, which no other command does.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    ctrlc::set_handler(on_interrupt)?;
+    let limits = Limits { jobs: args.jobs.map_or(threads, NonZero::get), threads };
+    let on_failure = if args.keep_going { OnFailure::KeepGoing } else { OnFailure::Stop };
+    let checkout = args.pipeline.checkout(&experiment);
+    let show: Box<dyn Show> = if args.json {
+        Box::new(Json::new())
+    } else if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        Box::new(Terminal::new(&experiment))
+    } else {
+        Box::new(Plain::new(&experiment))
+    };
+    let summary = engine::run(&planner, &selection, limits, on_failure, &checkout, &*show, &STOP)?;
+    show.summary(&summary);
+    Ok(exit_code(&summary))
+}
+
+fn selection(args: &Args, experiment: &Experiment) -> Result<BTreeSet<StageId>, Failure> {
+    if args.stages.is_empty() {
+        return Ok(experiment.everything());
+    }
+    Ok(experiment.with_ancestors(&find_stages(experiment, &args.stages)?))
+}
+
+fn find_stages(experiment: &Experiment, names: &[String]) -> Result<Vec<StageId>, Failure> {
+    names.iter().map(|name| find_stage(experiment, name)).collect()
+}
+
+fn exit_code(summary: &Summary) -> ExitCode {
+    if summary.ended(State::Interrupted).next().is_some() {
+        ExitCode::from(INTERRUPTED)
+    } else if summary.ended(State::Failed).next().is_some() {
+        ExitCode::from(FAILED)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// The first Ctrl-C asks the stages to stop at a safe point, the second stops at once. Either way the store
+/// stays right.
+fn on_interrupt() {
+    if STOP.is_requested() {
+        std::process::exit(INTERRUPTED.into());
+    }
+    eprintln!("stopping at the next safe point; press Ctrl-C again to stop at once");
+    STOP.request();
+}

@@ -1,0 +1,211 @@
+//! `stlpipe show`: a pipeline, a stage or an artifact as it stands: what went in, what came out, how good it is.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::args::{PipelineArgs, look};
+use super::exit::Failure;
+use super::target::{self, Target};
+use super::words::{age, bytes, duration, figure, metrics, table};
+use super::{picture, status};
+use crate::engine::{Decision, Experiment, KeyParts, Planner, Verdict};
+use crate::store::{Artifact, Record, Store};
+
+/// Arguments of `show`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+    /// The stage or artifact, as STAGE or STAGE.PORT; without it, the whole pipeline.
+    target: Option<String>,
+    /// Draw a sheet of pictures of a dataset.
+    #[arg(long, value_name = "FILE", requires = "target")]
+    png: Option<PathBuf>,
+    /// Print one JSON document.
+    #[arg(long, requires = "target")]
+    json: bool,
+}
+
+pub(super) fn show(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+    let experiment = args.pipeline.open()?;
+    let store = args.pipeline.folders.store();
+    let planner = look(&experiment, &store);
+    let Some(text) = &args.target else {
+        write!(out, "{}", overview(&experiment, &planner))?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let target = target::find(&experiment, text)?;
+    if let Some(png) = &args.png {
+        let port = target.only_port(&experiment)?;
+        let record = target::result(&planner, &experiment, target.id)?;
+        let drawn = picture::draw_sheet(&store, port, &record.outputs[&port.name], png)?;
+        writeln!(out, "{}  {drawn}", png.display())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let view = StageView::new(&experiment, &planner, &store, target);
+    if args.json {
+        writeln!(out, "{:#}", view.to_json())?;
+    } else {
+        write!(out, "{}", view.to_text())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One line per stage.
+fn overview(experiment: &Experiment, planner: &Planner<'_>) -> String {
+    let mut rows = vec![["STAGE", "KIND", "RESULT", "TOOK", "SIZE", "METRICS"].map(str::to_owned).to_vec()];
+    for (name, decision) in planner.plan(&experiment.everything()).steps {
+        let kind = experiment.pipeline.id(name.as_str()).map(|id| experiment.pipeline.stage(id).kind.clone());
+        let mut row =
+            vec![name.to_string(), kind.unwrap_or_default(), status::word(&decision.verdict).to_owned()];
+        if let Verdict::Reuse(record) = decision.verdict {
+            let size = record.outputs.values().map(Artifact::bytes).sum();
+            row.extend([duration(record.seconds), bytes(size), metrics(&record.metrics)]);
+        }
+        rows.push(row);
+    }
+    let about = &experiment.pipeline.about;
+    let title = if about.is_empty() { String::new() } else { format!(": {about}") };
+    format!("{}{title}\n\n{}", experiment.pipeline.name, table(&rows))
+}
+
+/// What there is to say about one stage.
+struct StageView<'a> {
+    experiment: &'a Experiment,
+    target: Target<'a>,
+    decision: Decision,
+    /// The up-to-date result, or else the last one.
+    record: Option<Record>,
+}
+
+impl<'a> StageView<'a> {
+    fn new(experiment: &'a Experiment, planner: &Planner<'_>, store: &Store, target: Target<'a>) -> Self {
+        let plan = planner.plan(&experiment.with_ancestors(&[target.id]));
+        let (_, decision) = plan.steps.into_iter().next_back().expect("the selection holds the stage itself");
+        let name = experiment.pipeline.stage(target.id).name.as_str();
+        let record = match &decision.verdict {
+            Verdict::Reuse(record) => Some((**record).clone()),
+            Verdict::Run(_) => planner.last_key(name).and_then(|key| store.record(&key)),
+        };
+        StageView { experiment, target, decision, record }
+    }
+
+    fn to_text(&self) -> String {
+        let decl = self.experiment.pipeline.stage(self.target.id);
+        let mut text =
+            format!("{}  uses {}  {}\n", decl.name, decl.kind, status::word(&self.decision.verdict));
+        if let Verdict::Run(reasons) = &self.decision.verdict {
+            for reason in reasons {
+                text.push_str(&format!("  because    {reason}\n"));
+            }
+        }
+        if let Some(record) = &self.record {
+            let memory =
+                record.peak_memory.map(|m| format!(", at most {} of memory", bytes(m))).unwrap_or_default();
+            let (made, took) = (age(record.started), duration(record.seconds));
+            text.push_str(&format!("  key        {}\n", record.key));
+            text.push_str(&format!("  made       {made} in {took}{memory}, by {}\n", record.tool));
+        }
+        let section = |title: &str, rows: Vec<Vec<String>>| {
+            if rows.is_empty() {
+                return String::new();
+            }
+            let lines = table(&rows).lines().map(|line| format!("    {line}\n")).collect::<String>();
+            format!("\n  {title}\n{lines}")
+        };
+        text.push_str(&section("params", leaves(&decl.stage.params())));
+        text.push_str(&section("inputs", self.inputs()));
+        text.push_str(&section(
+            if self.is_current() { "outputs" } else { "outputs of the last result" },
+            self.outputs(),
+        ));
+        let figures = self.record.iter().flat_map(|record| &record.metrics);
+        text.push_str(&section("metrics", figures.map(|(k, v)| vec![k.clone(), figure(*v)]).collect()));
+        text
+    }
+
+    fn is_current(&self) -> bool {
+        matches!(self.decision.verdict, Verdict::Reuse(_))
+    }
+
+    fn inputs(&self) -> Vec<Vec<String>> {
+        let parts =
+            self.record.as_ref().and_then(|r| serde_json::from_value::<KeyParts>(r.identity.clone()).ok());
+        let decl = self.experiment.pipeline.stage(self.target.id);
+        let digest = |port: &String| {
+            parts.as_ref().and_then(|parts| parts.inputs.get(port)).map(|d| d.short()).unwrap_or_default()
+        };
+        decl.inputs.iter().map(|(port, from)| vec![port.clone(), from.to_string(), digest(port)]).collect()
+    }
+
+    fn outputs(&self) -> Vec<Vec<String>> {
+        let mut rows = Vec::new();
+        let wanted = |name: &str| self.target.port.is_none_or(|port| port.name == name);
+        let outputs = self.record.iter().flat_map(|record| &record.outputs);
+        for (name, artifact) in outputs.filter(|(name, _)| wanted(name)) {
+            rows.push(vec![name.clone(), artifact.digest.short(), bytes(artifact.bytes())]);
+            let files = artifact.files.iter().filter(|(file, _)| !file.is_empty());
+            rows.extend(
+                files.map(|(file, blob)| {
+                    vec![format!("  {file}"), blob.digest.short(), bytes(blob.stamp.bytes)]
+                }),
+            );
+        }
+        rows
+    }
+
+    fn to_json(&self) -> Value {
+        let decl = self.experiment.pipeline.stage(self.target.id);
+        let record = self.record.as_ref();
+        let reasons: Vec<String> = match &self.decision.verdict {
+            Verdict::Reuse(_) => Vec::new(),
+            Verdict::Run(reasons) => reasons.iter().map(ToString::to_string).collect(),
+        };
+        let file = |blob: &crate::store::Blob| json!({"digest": blob.digest, "bytes": blob.stamp.bytes});
+        let artifact = |a: &Artifact| {
+            let files: serde_json::Map<String, Value> = a
+                .files
+                .iter()
+                .filter(|(name, _)| !name.is_empty())
+                .map(|(n, b)| (n.clone(), file(b)))
+                .collect();
+            json!({"digest": a.digest, "bytes": a.bytes(), "files": files})
+        };
+        let outputs: serde_json::Map<String, Value> =
+            record.iter().flat_map(|r| &r.outputs).map(|(port, a)| (port.clone(), artifact(a))).collect();
+        json!({
+            "stage": decl.name.as_str(),
+            "kind": decl.kind,
+            "verdict": if self.is_current() { "reuse" } else { "run" },
+            "reasons": reasons,
+            "params": decl.stage.params(),
+            "key": record.map(|r| r.key),
+            "identity": record.map(|r| &r.identity),
+            "outputs": outputs,
+            "metrics": record.map(|r| &r.metrics),
+            "started": record.map(|r| r.started),
+            "seconds": record.map(|r| r.seconds),
+        })
+    }
+}
+
+/// The leaves of a JSON value as rows of path and value.
+fn leaves(value: &Value) -> Vec<Vec<String>> {
+    fn walk(path: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
+        let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        match value {
+            Value::Object(map) if !map.is_empty() => map.iter().for_each(|(k, v)| walk(&below(k), v, rows)),
+            Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
+                items.iter().enumerate().for_each(|(i, v)| walk(&below(&i.to_string()), v, rows));
+            }
+            Value::String(text) => rows.push(vec![path.to_owned(), text.clone()]),
+            leaf => rows.push(vec![path.to_owned(), leaf.to_string()]),
+        }
+    }
+    let mut rows = Vec::new();
+    walk("", value, &mut rows);
+    rows
+}

@@ -1,0 +1,88 @@
+//! `stlpipe status`: what would run, and why. Nothing is changed.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::args::{PipelineArgs, look};
+use super::exit::Failure;
+use super::words::{count, table};
+use crate::engine::{Plan, Reason, Verdict};
+
+/// Arguments of `status`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn status(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+    let experiment = args.pipeline.open()?;
+    let store = args.pipeline.folders.store();
+    let plan = look(&experiment, &store).plan(&experiment.everything());
+    if args.json {
+        writeln!(out, "{:#}", to_json(&experiment.pipeline.name, &plan))?;
+    } else {
+        write!(out, "{}", to_text(&plan))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One line per stage, further reasons below the first, and a closing line.
+pub(super) fn to_text(plan: &Plan) -> String {
+    let mut rows = Vec::new();
+    for (name, decision) in &plan.steps {
+        let mut row = vec![name.to_string(), word(&decision.verdict).to_owned()];
+        if let Verdict::Run(reasons) = &decision.verdict {
+            for reason in reasons {
+                row.push(reason.to_string());
+                rows.push(std::mem::replace(&mut row, vec![String::new(), String::new()]));
+            }
+        } else {
+            rows.push(row);
+        }
+    }
+    let stale = plan.steps.iter().filter(|(_, d)| matches!(d.verdict, Verdict::Run(_))).count();
+    let closing = if stale == 0 {
+        format!("nothing to do: {} up to date\n", all(plan.steps.len()))
+    } else {
+        format!("{stale} of {} to run\n", count(plan.steps.len(), "stage"))
+    };
+    table(&rows) + &closing
+}
+
+/// A verdict in two or three words.
+pub(super) fn word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Reuse(_) => "up to date",
+        Verdict::Run(_) => "will run",
+    }
+}
+
+fn all(stages: usize) -> String {
+    if stages == 1 { "the stage is".to_owned() } else { format!("all {stages} stages are") }
+}
+
+fn to_json(pipeline: &str, plan: &Plan) -> serde_json::Value {
+    let stages: Vec<_> = plan
+        .steps
+        .iter()
+        .map(|(name, decision)| {
+            let reasons: &[Reason] = match &decision.verdict {
+                Verdict::Reuse(_) => &[],
+                Verdict::Run(reasons) => reasons,
+            };
+            json!({
+                "stage": name.as_str(),
+                "verdict": if matches!(decision.verdict, Verdict::Reuse(_)) { "reuse" } else { "run" },
+                "key": decision.parts.as_ref().map(|parts| parts.key()),
+                "reasons": reasons.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    json!({ "pipeline": pipeline, "stages": stages })
+}

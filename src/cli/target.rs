@@ -1,0 +1,63 @@
+//! `STAGE[.PORT]` on the command line: what it names in a pipeline.
+
+use super::args::find_stage;
+use super::exit::Failure;
+use super::words::nearest;
+use crate::engine::stage::OutputPort;
+use crate::engine::{Experiment, Planner, Verdict};
+use crate::pipeline::StageId;
+use crate::store::Record;
+
+/// A stage, and perhaps one of its output ports.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub id: StageId,
+    pub port: Option<&'a OutputPort>,
+}
+
+/// Finds what a text names.
+pub(super) fn find<'a>(experiment: &'a Experiment, text: &str) -> Result<Target<'a>, Failure> {
+    let (stage, port) = text.split_once('.').map_or((text, None), |(stage, port)| (stage, Some(port)));
+    let id = find_stage(experiment, stage)?;
+    let ports = &experiment.pipeline.stage(id).ports.outputs;
+    let port = match port {
+        None => None,
+        Some(name) => Some(ports.iter().find(|port| port.name == name).ok_or_else(|| {
+            let names: Vec<&str> = ports.iter().map(|port| port.name.as_str()).collect();
+            let hint = nearest(name, names.iter().copied());
+            Failure::Usage(format!("`{stage}` has no output `{name}`{hint}; it has {}", names.join(", ")))
+        })?),
+    };
+    Ok(Target { id, port })
+}
+
+impl<'a> Target<'a> {
+    /// The port that was named, or the only one.
+    pub(super) fn only_port(&self, experiment: &'a Experiment) -> Result<&'a OutputPort, Failure> {
+        let decl = experiment.pipeline.stage(self.id);
+        match (self.port, decl.ports.outputs.as_slice()) {
+            (Some(port), _) | (None, [port]) => Ok(port),
+            (None, ports) => {
+                let names: Vec<String> =
+                    ports.iter().map(|port| format!("{}.{}", decl.name, port.name)).collect();
+                let which = if names.is_empty() { "it has none".to_owned() } else { names.join(" or ") };
+                Err(Failure::Usage(format!("`{}`: say which output: {which}", decl.name)))
+            }
+        }
+    }
+}
+
+/// The up-to-date result of a stage, or a message that says how to get it.
+pub(super) fn result(planner: &Planner<'_>, experiment: &Experiment, id: StageId) -> Result<Record, Failure> {
+    let name = &experiment.pipeline.stage(id).name;
+    let plan = planner.plan(&experiment.with_ancestors(&[id]));
+    match plan.steps.into_iter().next_back().map(|(_, decision)| decision.verdict) {
+        Some(Verdict::Reuse(record)) => Ok(*record),
+        _ => {
+            let file = experiment.pipeline.file.display();
+            let message =
+                format!("`{name}` has no up-to-date result; make it with: stlpipe run {file} --stage {name}");
+            Err(anyhow::anyhow!(message).into())
+        }
+    }
+}

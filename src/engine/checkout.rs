@@ -1,0 +1,76 @@
+//! Shows results under names that people know: `data/<pipeline>/<stage>/<port>` links to the artifact in the
+//! store. Links are all there is; deleting them loses nothing.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Component, Path, PathBuf};
+
+use super::stage::{Holds, OutputPort};
+use crate::store::{Record, Store};
+
+/// The folder in which the results of one pipeline are shown.
+#[derive(Debug, Clone)]
+pub struct Checkout {
+    dir: PathBuf,
+}
+
+impl Checkout {
+    /// The folder of a pipeline inside the data folder.
+    #[must_use]
+    pub fn new(data: &Path, pipeline: &str) -> Checkout {
+        Checkout { dir: data.join(pipeline) }
+    }
+
+    /// Links the results of a stage; links that are right already are left alone.
+    ///
+    /// # Errors
+    /// If a link cannot be made, for example because a file of the user's has its name.
+    pub fn link(&self, stage: &str, ports: &[OutputPort], record: &Record, store: &Store) -> io::Result<()> {
+        let dir = self.dir.join(stage);
+        for port in ports {
+            let artifact = &record.outputs[&port.name];
+            let (name, target) = match port.holds {
+                Holds::File => {
+                    let name = port.file_name.as_ref().unwrap_or(&port.name);
+                    (name, store.blob_path(&artifact.digest))
+                }
+                Holds::Directory | Holds::Dataset | Holds::Model => (&port.name, store.view_path(artifact)),
+            };
+            let link = dir.join(name);
+            let target = relative(&std::path::absolute(&target)?, &std::path::absolute(&dir)?);
+            match fs::read_link(&link) {
+                Ok(now) if now == target => continue,
+                Ok(_) => fs::remove_file(&link)?,
+                Err(_) if link.symlink_metadata().is_ok() => {
+                    let message = format!("{}: is no link of stlpipe's, so it is left alone", link.display());
+                    return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+                }
+                Err(_) => fs::create_dir_all(&dir)?,
+            }
+            symlink(target, &link)?;
+        }
+        Ok(())
+    }
+}
+
+/// The way to an absolute path from an absolute folder, so that both can be moved together.
+fn relative(path: &Path, from: &Path) -> PathBuf {
+    let (path, from): (Vec<Component>, Vec<Component>) =
+        (path.components().collect(), from.components().collect());
+    let shared = path.iter().zip(&from).take_while(|(a, b)| a == b).count();
+    let ups = std::iter::repeat_n(Component::ParentDir, from.len() - shared);
+    ups.chain(path[shared..].iter().copied()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_relative() {
+        let relative = |path: &str, from: &str| relative(Path::new(path), Path::new(from));
+        assert_eq!(relative("/w/cache/blobs/ab", "/w/data/p/s"), Path::new("../../../cache/blobs/ab"));
+        assert_eq!(relative("/cache/ab", "/w/data"), Path::new("../../cache/ab"));
+    }
+}

@@ -1,0 +1,154 @@
+//! What a running stage gets: its inputs out of the store, and ways to write its outputs into it. The stage
+//! sees only the [`Job`] trait; nothing it makes counts before the whole record is published.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::Stop;
+use super::event::{Event, Observer};
+use super::stage::{Holds, Input, InputFile, Job, ONLY_FILE, OutputFile, OutputPort, Progress, StageError};
+use crate::pipeline::StageName;
+use crate::store::{Artifact, Blob, BlobWriter, Digest, Form, Slot, Stamp, Store};
+
+/// The job of one running stage.
+pub(super) struct StoreJob<'a> {
+    pub(super) store: &'a Store,
+    pub(super) slot: &'a Slot,
+    pub(super) stage: &'a StageName,
+    pub(super) inputs: BTreeMap<String, Input>,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) stop: &'a Stop,
+    pub(super) made: Mutex<Made>,
+}
+
+/// What a stage has made so far.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    files: BTreeMap<String, BTreeMap<String, Blob>>,
+    metrics: BTreeMap<String, f64>,
+}
+
+impl Made {
+    /// The finished artifacts by port, and the metrics.
+    ///
+    /// # Errors
+    /// The ports on which nothing was made, which is a bug of the stage.
+    pub(super) fn collect(
+        self,
+        ports: &[OutputPort],
+    ) -> Result<(BTreeMap<String, Artifact>, BTreeMap<String, f64>), StageError> {
+        let Made { mut files, metrics } = self;
+        let mut outputs = BTreeMap::new();
+        for port in ports {
+            let made = files.remove(&port.name).unwrap_or_default();
+            let artifact = match port.holds {
+                Holds::File => made.get(ONLY_FILE).copied().map(Artifact::file),
+                Holds::Directory | Holds::Dataset | Holds::Model => Some(Artifact::directory(made)),
+            };
+            let missing = || StageError::message(format!("the stage made no output `{}`", port.name));
+            outputs.insert(port.name.clone(), artifact.ok_or_else(missing)?);
+        }
+        Ok((outputs, metrics))
+    }
+}
+
+impl StoreJob<'_> {
+    fn made(&self) -> MutexGuard<'_, Made> {
+        // A panicking stage publishes nothing, so that a poisoned collection is never read.
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, port: &str, file: &str, blob: Blob) {
+        self.made().files.entry(port.to_owned()).or_default().insert(file.to_owned(), blob);
+    }
+}
+
+impl Job for StoreJob<'_> {
+    fn input(&self, port: &str) -> Option<&Input> {
+        self.inputs.get(port)
+    }
+
+    fn inputs(&self) -> &BTreeMap<String, Input> {
+        &self.inputs
+    }
+
+    fn create(&self, port: &str, file: &str) -> Result<Box<dyn OutputFile + '_>, StageError> {
+        let writer = self.store.write_blob()?;
+        Ok(Box::new(StoreFile { job: self, port: port.to_owned(), file: file.to_owned(), writer }))
+    }
+
+    fn adopt(&self, port: &str, file: &str, path: &Path) -> Result<(), StageError> {
+        self.add(port, file, self.store.adopt_blob(path)?);
+        Ok(())
+    }
+
+    fn share(&self, port: &str, file: &str, from: &InputFile) -> Result<(), StageError> {
+        let digest: Digest = from.digest.parse().map_err(|e| StageError::message(format!("{e}")))?;
+        let stamp = Stamp::of(&from.path).ok_or_else(|| {
+            StageError::message(format!("{}: has gone from the cache", from.path.display()))
+        })?;
+        self.add(port, file, Blob { digest, stamp });
+        Ok(())
+    }
+
+    fn partial(&self) -> Result<PathBuf, StageError> {
+        Ok(self.slot.partial()?)
+    }
+
+    fn progress(&self, progress: Progress) {
+        self.observer.observe(&Event::Progress(self.stage.clone(), progress));
+    }
+
+    fn log(&self, line: &str) {
+        self.observer.observe(&Event::Log(self.stage.clone(), line.to_owned()));
+    }
+
+    fn metric(&self, name: &str, value: f64) {
+        self.made().metrics.insert(name.to_owned(), value);
+    }
+
+    fn interrupted(&self) -> bool {
+        self.stop.is_requested()
+    }
+}
+
+struct StoreFile<'a> {
+    job: &'a StoreJob<'a>,
+    port: String,
+    file: String,
+    writer: BlobWriter,
+}
+
+impl Write for StoreFile<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+impl OutputFile for StoreFile<'_> {
+    fn finish(self: Box<Self>) -> Result<(), StageError> {
+        let StoreFile { job, port, file, writer } = *self;
+        job.add(&port, &file, writer.finish()?);
+        Ok(())
+    }
+}
+
+/// An artifact of the store as a stage gets it.
+pub(super) fn input(store: &Store, artifact: &Artifact) -> Input {
+    let files = artifact.files.iter().map(|(name, blob)| {
+        let file = InputFile {
+            path: store.blob_path(&blob.digest),
+            digest: blob.digest.to_string(),
+            bytes: blob.stamp.bytes,
+        };
+        (name.clone(), file)
+    });
+    debug_assert!(artifact.form == Form::Directory || artifact.files.contains_key(ONLY_FILE));
+    Input { digest: artifact.digest.to_string(), files: files.collect() }
+}

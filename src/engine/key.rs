@@ -1,0 +1,210 @@
+//! What a result depends on, as a plain struct, and its blake3 hash: the key. One walk over the parts serves
+//! both the hash and the explanation of a difference.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::stage::{DeviceUse, Identity};
+use crate::store::Digest;
+
+/// Goes into every key: another number makes every result of earlier versions unreachable.
+const FORMAT: &str = "stlpipe key 1";
+
+/// Everything that a stage's result depends on, and nothing else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeyParts {
+    /// The kind in `uses:`.
+    pub kind: String,
+    /// The kind's version.
+    pub version: u32,
+    /// The parameters that matter, defaults filled in.
+    pub params: Value,
+    /// The digest of the artifact at each bound input port.
+    pub inputs: BTreeMap<String, Digest>,
+    /// The digest of each file outside the store.
+    pub files: BTreeMap<String, Digest>,
+    /// The class of device, where the result depends on it.
+    pub device: Option<DeviceClass>,
+}
+
+/// A class of devices that compute the same bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceClass {
+    /// The processor.
+    Cpu,
+    /// A CUDA device.
+    Cuda,
+}
+
+/// One part of a key that differs between two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The path of the part, such as `params.lr`, `inputs.train` or `version`.
+    pub path: String,
+    /// Its former value; `None` if there was none.
+    pub old: Option<String>,
+    /// Its new value; `None` if it is gone.
+    pub new: Option<String>,
+}
+
+impl KeyParts {
+    /// The parts of a stage's key.
+    #[must_use]
+    pub fn new(
+        kind: (&str, u32),
+        identity: Identity,
+        inputs: BTreeMap<String, Digest>,
+        files: BTreeMap<String, Digest>,
+        device: DeviceClass,
+    ) -> KeyParts {
+        let Identity { params, files: _, device: device_use } = identity;
+        let device = match device_use {
+            DeviceUse::Irrelevant => None,
+            DeviceUse::Computes => Some(device),
+        };
+        KeyParts { kind: kind.0.to_owned(), version: kind.1, params, inputs, files, device }
+    }
+
+    /// The key: blake3 over the format, then for each leaf of the parts the lengths (8 little-endian bytes)
+    /// and bytes of its path and of its value in JSON. Maps are walked in the order of their keys, so that
+    /// the order in a file does not matter.
+    #[must_use]
+    pub fn key(&self) -> Digest {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(FORMAT.as_bytes());
+        self.walk(&mut |path, value| {
+            for text in [path, value] {
+                hasher.update(&(text.len() as u64).to_le_bytes());
+                hasher.update(text.as_bytes());
+            }
+        });
+        hasher.finalize().into()
+    }
+
+    /// What differs from an earlier key, in the order of paths.
+    #[must_use]
+    pub fn differences(&self, earlier: &KeyParts) -> Vec<Difference> {
+        let leaves = |parts: &KeyParts| {
+            let mut leaves = BTreeMap::new();
+            parts.walk(&mut |path, value| drop(leaves.insert(path.to_owned(), value.to_owned())));
+            leaves
+        };
+        let (old, new) = (leaves(earlier), leaves(self));
+        let paths: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        paths
+            .into_iter()
+            .filter(|path| old.get(*path) != new.get(*path))
+            .map(|path| Difference {
+                path: path.clone(),
+                old: old.get(path).cloned(),
+                new: new.get(path).cloned(),
+            })
+            .collect()
+    }
+
+    fn walk(&self, visit: &mut dyn FnMut(&str, &str)) {
+        let KeyParts { kind, version, params, inputs, files, device } = self;
+        visit("kind", kind);
+        visit("version", &version.to_string());
+        walk_value("params", params, visit);
+        for (port, digest) in inputs {
+            visit(&format!("inputs.{port}"), &digest.to_string());
+        }
+        for (name, digest) in files {
+            visit(&format!("files.{name}"), &digest.to_string());
+        }
+        match device {
+            None => {}
+            Some(DeviceClass::Cpu) => visit("device", "cpu"),
+            Some(DeviceClass::Cuda) => visit("device", "cuda"),
+        }
+    }
+}
+
+fn walk_value(path: &str, value: &Value, visit: &mut dyn FnMut(&str, &str)) {
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            let sorted: BTreeMap<&String, &Value> = map.iter().collect();
+            for (name, value) in sorted {
+                walk_value(&format!("{path}.{name}"), value, visit);
+            }
+        }
+        Value::Array(items) if !items.is_empty() => {
+            for (position, value) in items.iter().enumerate() {
+                walk_value(&format!("{path}.{position}"), value, visit);
+            }
+        }
+        leaf => visit(path, &leaf.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parts(params: Value) -> KeyParts {
+        KeyParts {
+            kind: "train".to_owned(),
+            version: 1,
+            params,
+            inputs: BTreeMap::from([("train".to_owned(), Digest::of(b"data"))]),
+            files: BTreeMap::new(),
+            device: Some(DeviceClass::Cpu),
+        }
+    }
+
+    #[test]
+    fn a_key_is_what_it_was_in_every_version_of_this_format() {
+        let key =
+            parts(json!({"lr": 0.001, "epochs": 20, "transforms": [{"rotate": 45.0}, {"hflip": 0.5}]})).key();
+        assert_eq!(key.to_string(), "ce0e32db6e69a84d17b3ab265a64f89011c7623eb98b61856dca963dba16042f");
+    }
+
+    #[test]
+    fn the_order_of_params_does_not_matter() {
+        assert_eq!(parts(json!({"a": 1, "b": 2})).key(), parts(json!({"b": 2, "a": 1})).key());
+    }
+
+    #[test]
+    fn every_part_matters() {
+        let base = parts(json!({"lr": 0.001}));
+        let edits: [fn(&mut KeyParts); 6] = [
+            |p| p.kind = "fine-tune".to_owned(),
+            |p| p.version = 2,
+            |p| p.params = json!({"lr": 0.01}),
+            |p| p.inputs = BTreeMap::from([("val".to_owned(), Digest::of(b"data"))]),
+            |p| p.files = BTreeMap::from([("file".to_owned(), Digest::of(b"data"))]),
+            |p| p.device = None,
+        ];
+        for edit in edits {
+            let mut other = base.clone();
+            edit(&mut other);
+            assert_ne!(base.key(), other.key(), "{other:?}");
+        }
+        assert_ne!(parts(json!({"a": {"b": 1}})).key(), parts(json!({"a.b": "1"})).key());
+    }
+
+    #[test]
+    fn differences_name_the_leaf() {
+        let old = parts(json!({"lr": 0.001, "gone": true, "transforms": [{"resize": 80}]}));
+        let new = parts(json!({"lr": 0.0005, "transforms": [{"resize": 96}]}));
+        let difference = |path: &str, old: Option<&str>, new: Option<&str>| Difference {
+            path: path.to_owned(),
+            old: old.map(str::to_owned),
+            new: new.map(str::to_owned),
+        };
+        assert_eq!(
+            new.differences(&old),
+            [
+                difference("params.gone", Some("true"), None),
+                difference("params.lr", Some("0.001"), Some("0.0005")),
+                difference("params.transforms.0.resize", Some("80"), Some("96")),
+            ]
+        );
+    }
+}

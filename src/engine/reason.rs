@@ -1,0 +1,89 @@
+//! Why a stage must run, as data with a sentence for each.
+
+use std::fmt;
+
+use crate::pipeline::{Place, StageName};
+use crate::store::Damage;
+
+/// Why a stage must run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reason {
+    /// No run of this pipeline has a result of this stage.
+    FirstRun,
+    /// The user asked for it.
+    Forced,
+    /// A parameter is another than in the last run.
+    Param {
+        /// The stage and the parameter's path, such as `train.lr`.
+        field: String,
+        /// The former value in JSON; `None` if it had none.
+        old: Option<String>,
+        /// The new value in JSON; `None` if it has none.
+        new: Option<String>,
+        /// Where the new value stands, unless it is a default.
+        place: Option<Place>,
+    },
+    /// The stage is of another kind than in the last run.
+    Kind {
+        /// The former kind.
+        old: String,
+        /// The new kind.
+        new: String,
+    },
+    /// This version of stlpipe computes this kind of stage differently.
+    Version,
+    /// The pipeline runs on another class of device.
+    Device,
+    /// An input has other bytes than in the last run, or another stage's.
+    Input {
+        /// The input port.
+        port: String,
+        /// The stage and port it comes from.
+        source: String,
+    },
+    /// A file outside the store has other bytes than in the last run.
+    File {
+        /// What the file is to the stage.
+        name: String,
+    },
+    /// A file outside the store cannot be read; running the stage will say more.
+    Unreadable {
+        /// The path.
+        path: String,
+        /// What the system said.
+        error: String,
+    },
+    /// The result was there and is damaged.
+    Damaged(Damage),
+    /// The result was there and is gone.
+    Lost,
+    /// A stage that it takes an input from will run.
+    Upstream(StageName),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::FirstRun => f.write_str("first run"),
+            Reason::Forced => f.write_str("forced"),
+            Reason::Param { field, old, new, place } => {
+                let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
+                write!(f, "{field} {} -> {}", word(old), word(new))?;
+                match place {
+                    None => Ok(()),
+                    Some(Place::File { path, line, .. }) => write!(f, " ({}:{line})", path.display()),
+                    Some(place) => write!(f, " ({place})"),
+                }
+            }
+            Reason::Kind { old, new } => write!(f, "uses {old} -> {new}"),
+            Reason::Version => f.write_str("computed differently by this version of stlpipe"),
+            Reason::Device => f.write_str("on another class of device"),
+            Reason::Input { port, source } => write!(f, "input {port} changed ({source})"),
+            Reason::File { name } => write!(f, "{name} has changed"),
+            Reason::Unreadable { path, error } => write!(f, "{path}: {error}"),
+            Reason::Damaged(damage) => write!(f, "output damaged: {damage}"),
+            Reason::Lost => f.write_str("output lost: its record is no longer in the cache"),
+            Reason::Upstream(stage) => write!(f, "depends on {stage}"),
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The run loop: looks up every stage whose inputs are known, starts those that must run as soon as there is
+//! room, and keeps what they make. What is to be done, the planner decides.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::Scope;
+use std::time::Instant;
+
+use super::event::{Detail, Event, Observer, StageEvent};
+use super::job;
+use super::key::KeyParts;
+use super::planner::{Planner, Verdict};
+use super::stage::Cost;
+use super::state::{Signal, State};
+use super::worker::{Ending, Message, Worker, seconds_since_1970};
+use super::{Checkout, Stop};
+use crate::pipeline::{StageId, StageName};
+use crate::store::{self, Digest, Record, RunEntry, RunLog};
+
+/// How much may go on at the same time.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Stages at the same time.
+    pub jobs: usize,
+    /// Cores in use at the same time.
+    pub threads: usize,
+}
+
+/// What happens to the rest of a run after a stage has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// What runs is finished, nothing new is started.
+    Stop,
+    /// Whatever does not depend on the failure is finished.
+    KeepGoing,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// How each stage ended, inputs before their users.
+    pub stages: Vec<(StageName, State)>,
+    /// How long the run took.
+    pub seconds: f64,
+}
+
+impl Summary {
+    /// The stages that ended in a state.
+    pub fn ended(&self, state: State) -> impl Iterator<Item = &StageName> {
+        self.stages.iter().filter(move |(_, s)| *s == state).map(|(name, _)| name)
+    }
+}
+
+/// Runs the selected stages of the planner's pipeline.
+///
+/// # Errors
+/// If the store's log of runs cannot be written; what stages made is kept all the same. The failure of a
+/// stage is no error of the run: the summary tells it.
+pub fn run(
+    planner: &Planner<'_>,
+    selection: &BTreeSet<StageId>,
+    limits: Limits,
+    on_failure: OnFailure,
+    checkout: &Checkout,
+    observer: &dyn Observer,
+    stop: &Stop,
+) -> Result<Summary, store::Error> {
+    let started = Instant::now();
+    let experiment = planner.experiment;
+    let count = experiment.pipeline.stages.len();
+    let mut run = Run {
+        planner,
+        selection,
+        on_failure,
+        checkout,
+        observer,
+        stop,
+        states: vec![State::Unknown; count],
+        keys: vec![None; count],
+        results: vec![None; count],
+        missing: vec![0; count],
+        queue: BTreeMap::new(),
+        running: BTreeMap::new(),
+        limits,
+        position: vec![0; count],
+    };
+    run.go();
+    let order = experiment.graph.order().iter().filter(|id| selection.contains(id));
+    let stages = order.map(|id| (experiment.pipeline.stage(*id).name.clone(), run.states[id.0])).collect();
+    let summary = Summary { stages, seconds: started.elapsed().as_secs_f64() };
+    run.log(&summary)?;
+    Ok(summary)
+}
+
+struct Run<'a> {
+    planner: &'a Planner<'a>,
+    selection: &'a BTreeSet<StageId>,
+    limits: Limits,
+    on_failure: OnFailure,
+    checkout: &'a Checkout,
+    observer: &'a dyn Observer,
+    stop: &'a Stop,
+    states: Vec<State>,
+    keys: Vec<Option<Digest>>,
+    results: Vec<Option<Record>>,
+    /// Per stage, the number of stages before it whose results are not known yet.
+    missing: Vec<usize>,
+    /// Per stage, its position in topological order.
+    position: Vec<usize>,
+    /// What must run and has not been started, by position.
+    queue: BTreeMap<usize, (StageId, KeyParts)>,
+    running: BTreeMap<StageId, Instant>,
+}
+
+impl<'a> Run<'a> {
+    fn go(&mut self) {
+        let graph = &self.planner.experiment.graph;
+        let mut roots = Vec::new();
+        for (position, id) in graph.order().iter().enumerate().filter(|(_, id)| self.selection.contains(id)) {
+            self.position[id.0] = position;
+            self.missing[id.0] = graph.needs(*id).len();
+            if self.missing[id.0] == 0 {
+                roots.push(*id);
+            }
+        }
+        self.look_up(roots);
+        std::thread::scope(|scope| {
+            let (sender, receiver) = channel();
+            self.start_what_fits(scope, &sender);
+            while !self.running.is_empty() {
+                self.take(&receiver);
+                self.start_what_fits(scope, &sender);
+            }
+        });
+        self.end_the_rest();
+    }
+
+    /// Looks up stages whose inputs are known, and those that become known by it.
+    fn look_up(&mut self, mut known: Vec<StageId>) {
+        while let Some(id) = known.pop() {
+            if self.stop.is_requested() {
+                return;
+            }
+            self.states[id.0] = self.states[id.0].after(Signal::InputsKnown);
+            let decision = self.planner.decide(id, &self.results);
+            let parts = decision.parts.expect("the inputs are known");
+            self.keys[id.0] = Some(parts.key());
+            match decision.verdict {
+                Verdict::Reuse(record) => known.extend(self.settle(id, Signal::Hit, *record, 0.0)),
+                Verdict::Run(reasons) => {
+                    self.change(id, Signal::Miss, 0.0, Detail::Because(reasons));
+                    self.queue.insert(self.position[id.0], (id, parts));
+                }
+            }
+        }
+    }
+
+    /// Notes a stage's result and returns the stages whose inputs are all known now.
+    fn settle(&mut self, id: StageId, signal: Signal, record: Record, seconds: f64) -> Vec<StageId> {
+        let experiment = self.planner.experiment;
+        let decl = experiment.pipeline.stage(id);
+        self.change(id, signal, seconds, Detail::Metrics(record.metrics.clone()));
+        let linked = self.checkout.link(decl.name.as_str(), &decl.ports.outputs, &record, self.planner.store);
+        if let Err(error) = linked {
+            let text = format!("the results of {} are not linked in the data folder: {error}", decl.name);
+            self.observer.observe(&Event::Warning(text));
+        }
+        self.results[id.0] = Some(record);
+        let mut known = Vec::new();
+        for next in experiment.graph.readers(id).into_iter().filter(|next| self.selection.contains(next)) {
+            self.missing[next.0] -= 1;
+            if self.missing[next.0] == 0 && self.states[next.0] == State::Unknown {
+                known.push(next);
+            }
+        }
+        known
+    }
+
+    fn start_what_fits<'s>(&mut self, scope: &'s Scope<'s, '_>, sender: &Sender<Message>)
+    where
+        'a: 's,
+    {
+        if self.stop.is_requested() {
+            return;
+        }
+        while self.running.len() < self.limits.jobs {
+            let free = self.limits.threads - self.running.keys().map(|id| self.cores(*id)).sum::<usize>();
+            let fits = self.queue.iter().find(|(_, (id, _))| self.cores(*id) <= free);
+            let Some(position) = fits.map(|(position, _)| *position) else { return };
+            let (id, parts) = self.queue.remove(&position).expect("just found");
+            self.running.insert(id, Instant::now());
+            let worker = self.worker(id, parts);
+            let sender = sender.clone();
+            scope.spawn(move || {
+                let ending = worker.work(&sender);
+                // The loop listens until the last worker has told its ending.
+                let _ = sender.send(Message::Over(id, ending));
+            });
+        }
+    }
+
+    fn worker(&self, id: StageId, parts: KeyParts) -> Worker<'a> {
+        let experiment = self.planner.experiment;
+        let inputs = experiment.pipeline.stage(id).inputs.iter().map(|(port, source)| {
+            let record = self.results[source.id.0].as_ref().expect("the inputs are known");
+            (port.clone(), job::input(self.planner.store, &record.outputs[&source.port]))
+        });
+        Worker {
+            planner: self.planner,
+            observer: self.observer,
+            stop: self.stop,
+            id,
+            parts,
+            inputs: inputs.collect(),
+        }
+    }
+
+    fn cores(&self, id: StageId) -> usize {
+        match self.planner.experiment.pipeline.stage(id).stage.cost() {
+            Cost::Waiting => 0,
+            Cost::OneCore => 1,
+            Cost::AllCores => self.limits.threads,
+        }
+    }
+
+    fn take(&mut self, receiver: &Receiver<Message>) {
+        match receiver.recv().expect("the loop holds a sender") {
+            Message::Held(id, holder) => self.change(id, Signal::Held, 0.0, Detail::Held(holder)),
+            Message::Begun(id) => self.change(id, Signal::Begun, 0.0, Detail::None),
+            Message::Over(id, ending) => {
+                let begun = self.running.remove(&id).expect("only running stages end");
+                self.end(id, ending, begun.elapsed().as_secs_f64());
+            }
+        }
+    }
+
+    fn end(&mut self, id: StageId, ending: Ending, seconds: f64) {
+        match ending {
+            Ending::Made(record) => {
+                let known = self.settle(id, Signal::Published, record, seconds);
+                self.look_up(known);
+            }
+            Ending::Found(record) => {
+                let known = self.settle(id, Signal::Hit, record, seconds);
+                self.look_up(known);
+            }
+            Ending::Interrupted => self.change(id, Signal::Stopped, seconds, Detail::None),
+            Ending::Failed(message) => {
+                self.change(id, Signal::Broke, seconds, Detail::Error(message));
+                match self.on_failure {
+                    OnFailure::KeepGoing => self.give_up_behind(id),
+                    OnFailure::Stop => {
+                        for (id, _) in std::mem::take(&mut self.queue).into_values() {
+                            self.change(id, Signal::GivenUp, 0.0, Detail::None);
+                        }
+                        self.give_up_unknown();
+                    }
+                }
+            }
+        }
+    }
+
+    fn give_up_behind(&mut self, id: StageId) {
+        for next in self.planner.experiment.graph.dependents(id) {
+            if self.selection.contains(&next) && self.states[next.0] == State::Unknown {
+                self.change(next, Signal::GivenUp, 0.0, Detail::None);
+            }
+        }
+    }
+
+    fn give_up_unknown(&mut self) {
+        for id in self.selection {
+            if self.states[id.0] == State::Unknown {
+                self.change(*id, Signal::GivenUp, 0.0, Detail::None);
+            }
+        }
+    }
+
+    /// After an interruption: nothing runs any more, so whatever is not over will not come to be.
+    fn end_the_rest(&mut self) {
+        for id in self.selection {
+            if !self.states[id.0].is_final() {
+                self.change(*id, Signal::Stopped, 0.0, Detail::None);
+            }
+        }
+    }
+
+    fn change(&mut self, id: StageId, signal: Signal, seconds: f64, detail: Detail) {
+        let state = self.states[id.0].after(signal);
+        self.states[id.0] = state;
+        let stage = self.planner.experiment.pipeline.stage(id).name.clone();
+        let key = self.keys[id.0];
+        self.observer.observe(&Event::Stage(StageEvent { stage, state, key, seconds, detail }));
+    }
+
+    /// Adds this run to the log, unless it ended with the same keys as the last one.
+    fn log(&self, summary: &Summary) -> Result<(), store::Error> {
+        let experiment = self.planner.experiment;
+        let before = self.planner.last.as_ref().map(|run| &run.stages);
+        let mut stages = before.cloned().unwrap_or_default();
+        for id in self.selection {
+            if let Some(record) = &self.results[id.0] {
+                let state = self.states[id.0].word().to_owned();
+                stages.insert(
+                    experiment.pipeline.stage(*id).name.to_string(),
+                    RunEntry { key: record.key, state },
+                );
+            }
+        }
+        stages.retain(|name, _| experiment.pipeline.id(name).is_some());
+        let keys = |stages: &BTreeMap<String, RunEntry>| -> Vec<(String, Digest)> {
+            stages.iter().map(|(name, entry)| (name.clone(), entry.key)).collect()
+        };
+        if before.is_some_and(|before| keys(before) == keys(&stages)) || stages.is_empty() {
+            return Ok(());
+        }
+        let pipeline = experiment.pipeline.name.clone();
+        let started = seconds_since_1970().saturating_sub(summary.seconds as u64);
+        self.planner.store.log_run(&RunLog { pipeline, started, seconds: summary.seconds, stages })
+    }
+}

@@ -1,0 +1,124 @@
+//! Computes one stage in a thread of its own: claims its key, does the work and publishes the record.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::PoisonError;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::Stop;
+use super::event::Observer;
+use super::job::{Made, StoreJob};
+use super::key::KeyParts;
+use super::planner::Planner;
+use super::stage::{Input, StageError};
+use crate::pipeline::StageId;
+use crate::store::{Claim, Holder, Record, Slot, Want};
+
+/// How long to wait before asking again for a key that another process holds.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What a worker tells the loop.
+pub(super) enum Message {
+    Held(StageId, Holder),
+    Begun(StageId),
+    Over(StageId, Ending),
+}
+
+/// How a worker ended.
+pub(super) enum Ending {
+    Made(Record),
+    Found(Record),
+    Failed(String),
+    Interrupted,
+}
+
+/// Computes one stage in a thread of its own.
+pub(super) struct Worker<'a> {
+    pub(super) planner: &'a Planner<'a>,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) stop: &'a Stop,
+    pub(super) id: StageId,
+    pub(super) parts: KeyParts,
+    pub(super) inputs: BTreeMap<String, Input>,
+}
+
+impl Worker<'_> {
+    pub(super) fn work(self, sender: &Sender<Message>) -> Ending {
+        match self.compute(sender) {
+            Ok(ending) => ending,
+            Err(StageError::Interrupted) => Ending::Interrupted,
+            Err(StageError::Failed(error)) => Ending::Failed(error.to_string()),
+        }
+    }
+
+    fn compute(self, sender: &Sender<Message>) -> Result<Ending, StageError> {
+        let slot = match self.wait_for_turn(sender)? {
+            Turn::Ours(slot) => slot,
+            Turn::Theirs(record) => return Ok(Ending::Found(record)),
+        };
+        // The loop listens until the last worker has ended.
+        let _ = sender.send(Message::Begun(self.id));
+        let begun = Instant::now();
+        let decl = self.planner.experiment.pipeline.stage(self.id);
+        let job = StoreJob {
+            store: self.planner.store,
+            slot: &slot,
+            stage: &decl.name,
+            inputs: self.inputs,
+            observer: self.observer,
+            stop: self.stop,
+            made: Made::default().into(),
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(|| decl.stage.run(&job)));
+        let bug = || StageError::message("stopped by a bug in stlpipe; the panic message says where");
+        outcome.unwrap_or_else(|_| Err(bug()))?;
+        let made = job.made.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (outputs, metrics) = made.collect(&decl.ports.outputs)?;
+        let mut record = Record::new(slot.key(), serde_json::to_value(&self.parts)?, outputs);
+        record.metrics = metrics;
+        record.seconds = begun.elapsed().as_secs_f64();
+        record.started = seconds_since_1970().saturating_sub(record.seconds as u64);
+        record.peak_memory = peak_memory();
+        record.tool = concat!("stlpipe ", env!("CARGO_PKG_VERSION")).to_owned();
+        slot.publish(&record)?;
+        Ok(Ending::Made(record))
+    }
+
+    /// Claims the key, waiting for another process that may be computing it.
+    fn wait_for_turn(&self, sender: &Sender<Message>) -> Result<Turn, StageError> {
+        let experiment = self.planner.experiment;
+        let purpose = format!("{} of {}", experiment.pipeline.stage(self.id).name, experiment.pipeline.name);
+        let want = if self.planner.is_forced(self.id) { Want::Anew } else { Want::Result };
+        let key = self.parts.key();
+        let mut told = false;
+        loop {
+            match self.planner.store.claim(&key, &purpose, want)? {
+                Claim::Vacant(slot) => return Ok(Turn::Ours(slot)),
+                Claim::Found(record) => return Ok(Turn::Theirs(*record)),
+                Claim::Held(_) if self.stop.is_requested() => return Err(StageError::Interrupted),
+                Claim::Held(holder) if !told => {
+                    let _ = sender.send(Message::Held(self.id, holder));
+                    told = true;
+                }
+                Claim::Held(_) => std::thread::sleep(ASK_AGAIN),
+            }
+        }
+    }
+}
+
+enum Turn {
+    Ours(Slot),
+    Theirs(Record),
+}
+
+pub(super) fn seconds_since_1970() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// The largest resident memory of this process so far, in bytes, where the system tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}

@@ -1,0 +1,200 @@
+//! The kernels on the CPU: ties typed tensors and their tapes to the loops over slices in this folder, which
+//! know neither. Every sum runs in an order that does not depend on the number of threads, so results are
+//! the same bit for bit on one core and on many.
+
+mod affine;
+mod convolution;
+mod elementwise;
+mod matrix;
+mod norm;
+mod pool;
+mod scratch;
+
+use std::mem::take;
+
+use dfdx::prelude::*;
+
+use super::kernels::{
+    Answer, Convolution, Filters, Kernels, Maps, Moments, PerChannel, Rows, Source, Traced,
+};
+use convolution::Geometry;
+
+impl Kernels for Cpu {
+    fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize, T: Tape<f32, Cpu>>(
+        x: Maps<I, Cpu, T>,
+        filters: &Filters<O, PER_GROUP, K, Cpu>,
+        bias: Option<&PerChannel<O, Cpu>>,
+        how: Convolution,
+    ) -> Answer<Maps<O, Cpu, T>, Cpu> {
+        const { assert!(I.is_multiple_of(PER_GROUP), "groups divide the channels") };
+        let (x, mut tape) = x.split_tape();
+        let (batch, _, height, width) = *x.shape();
+        let geometry = Geometry {
+            channels: (I, O),
+            groups: I / PER_GROUP,
+            kernel: K,
+            stride: how.stride,
+            padding: how.padding,
+            height,
+            width,
+        };
+        let y = convolution::forward(
+            &geometry,
+            values(&x),
+            values(filters),
+            bias.map(values),
+            how.negative_slope,
+        );
+        let y: Maps<O, Cpu> =
+            x.device().try_tensor_from_vec(y, (batch, Const, geometry.out_height(), geometry.out_width()))?;
+        let (kept, filters, bias) = (y.clone(), filters.clone(), bias.cloned());
+        tape.add_backward_op(move |grads| {
+            let mut dy = take(&mut **grads.get_or_alloc_mut(&kept)?);
+            elementwise::undo_activation(&mut dy, values(&kept), how.negative_slope);
+            if let Some(bias) = bias {
+                let db: &mut Vec<f32> = grads.get_or_alloc_mut(&bias)?;
+                elementwise::sum_per_channel(&dy, batch, db);
+            }
+            let dw = convolution::filter_gradient(&geometry, values(&x), &dy);
+            elementwise::add(grads.get_or_alloc_mut(&filters)?, &dw);
+            if how.input == Source::Layer {
+                let dx: &mut Vec<f32> = grads.get_or_alloc_mut(&x)?;
+                convolution::add_input_gradient(&geometry, &dy, values(&filters), dx);
+            }
+            Ok(())
+        });
+        Ok(y.put_tape(tape))
+    }
+
+    fn normalize<const C: usize>(
+        x: Maps<C, Cpu, Traced<Cpu>>,
+        scale: &PerChannel<C, Cpu>,
+        shift: &PerChannel<C, Cpu>,
+        eps: f32,
+        negative_slope: f32,
+    ) -> Answer<(Maps<C, Cpu, Traced<Cpu>>, Moments), Cpu> {
+        let (x, mut tape) = x.split_tape();
+        let shape = *x.shape();
+        let moments = norm::moments(values(&x), shape.0, C);
+        let map = norm::Standardization::new(&moments, values(scale), values(shift), eps);
+        let y = elementwise::rescale(values(&x), shape.0, &map.factor, &map.offset, negative_slope);
+        let y: Maps<C, Cpu> = x.device().try_tensor_from_vec(y, shape)?;
+        let (out, scale, shift) = (y.ghost(), scale.clone(), shift.clone());
+        tape.add_backward_op(move |grads| {
+            let dy = take(&mut **grads.get_or_alloc_mut(&out)?);
+            let sums = map.gradient_sums(values(&x), &dy, shape.0, negative_slope);
+            elementwise::add(grads.get_or_alloc_mut(&scale)?, &sums.scale());
+            elementwise::add(grads.get_or_alloc_mut(&shift)?, &sums.shift());
+            let dx: &mut Vec<f32> = grads.get_or_alloc_mut(&x)?;
+            map.add_input_gradient(values(&x), &dy, shape.0, &sums, negative_slope, dx);
+            Ok(())
+        });
+        Ok((y.put_tape(tape), moments))
+    }
+
+    fn rescale<const C: usize>(
+        x: Maps<C, Cpu>,
+        scale: &PerChannel<C, Cpu>,
+        shift: &PerChannel<C, Cpu>,
+        negative_slope: f32,
+    ) -> Answer<Maps<C, Cpu>, Cpu> {
+        let shape = *x.shape();
+        let y = elementwise::rescale(values(&x), shape.0, values(scale), values(shift), negative_slope);
+        x.device().try_tensor_from_vec(y, shape)
+    }
+
+    fn max_pool<const C: usize, T: Tape<f32, Cpu>>(
+        x: Maps<C, Cpu, T>,
+        side: usize,
+        stride: usize,
+        padding: usize,
+    ) -> Answer<Maps<C, Cpu, T>, Cpu> {
+        let (x, mut tape) = x.split_tape();
+        let (batch, channels, height, width) = *x.shape();
+        let window = pool::Window { side, stride, padding, height, width };
+        let (y, winners) = pool::forward(&window, values(&x));
+        let y: Maps<C, Cpu> =
+            x.device().try_tensor_from_vec(y, (batch, channels, window.out_height(), window.out_width()))?;
+        let (x, out) = (x.ghost(), y.ghost());
+        tape.add_backward_op(move |grads| {
+            let dy = take(&mut **grads.get_or_alloc_mut(&out)?);
+            pool::add_input_gradient(&window, &winners, &dy, grads.get_or_alloc_mut(&x)?);
+            Ok(())
+        });
+        Ok(y.put_tape(tape))
+    }
+
+    fn join<const C: usize, T: Tape<f32, Cpu>>(
+        x: Maps<C, Cpu, T>,
+        y: Maps<C, Cpu, T>,
+        negative_slope: f32,
+    ) -> Answer<Maps<C, Cpu, T>, Cpu> {
+        let (x, x_tape) = x.split_tape();
+        let (y, y_tape) = y.split_tape();
+        let mut tape = x_tape.merge(y_tape);
+        let z = elementwise::join(values(&x), values(&y), negative_slope);
+        let z: Maps<C, Cpu> = x.device().try_tensor_from_vec(z, *x.shape())?;
+        let (x, y, kept) = (x.ghost(), y.ghost(), z.clone());
+        tape.add_backward_op(move |grads| {
+            let mut dz = take(&mut **grads.get_or_alloc_mut(&kept)?);
+            elementwise::undo_activation(&mut dz, values(&kept), negative_slope);
+            elementwise::add(grads.get_or_alloc_mut(&x)?, &dz);
+            elementwise::add(grads.get_or_alloc_mut(&y)?, &dz);
+            Ok(())
+        });
+        Ok(z.put_tape(tape))
+    }
+
+    fn mean_over_space<const C: usize, T: Tape<f32, Cpu>>(
+        x: Maps<C, Cpu, T>,
+    ) -> Answer<Rows<C, Cpu, T>, Cpu> {
+        let (x, mut tape) = x.split_tape();
+        let (batch, _, height, width) = *x.shape();
+        let space = height * width;
+        let y = pool::means(values(&x), space);
+        let y: Rows<C, Cpu> = x.device().try_tensor_from_vec(y, (batch, Const))?;
+        let (x, out) = (x.ghost(), y.ghost());
+        tape.add_backward_op(move |grads| {
+            let dy = take(&mut **grads.get_or_alloc_mut(&out)?);
+            pool::add_means_gradient(&dy, space, grads.get_or_alloc_mut(&x)?);
+            Ok(())
+        });
+        Ok(y.put_tape(tape))
+    }
+
+    fn connect<const I: usize, const O: usize, T: Tape<f32, Cpu>>(
+        x: Rows<I, Cpu, T>,
+        weight: &Tensor<Rank2<O, I>, f32, Cpu>,
+        bias: &PerChannel<O, Cpu>,
+        negative_slope: f32,
+    ) -> Answer<Rows<O, Cpu, T>, Cpu> {
+        let (x, mut tape) = x.split_tape();
+        let (batch, _) = *x.shape();
+        let y = affine::forward(values(&x), values(weight), values(bias), negative_slope);
+        let y: Rows<O, Cpu> = x.device().try_tensor_from_vec(y, (batch, Const))?;
+        let (kept, weight, bias) = (y.clone(), weight.clone(), bias.clone());
+        tape.add_backward_op(move |grads| {
+            let mut dy = take(&mut **grads.get_or_alloc_mut(&kept)?);
+            elementwise::undo_activation(&mut dy, values(&kept), negative_slope);
+            elementwise::sum_per_channel(&dy, batch, grads.get_or_alloc_mut(&bias)?);
+            affine::add_weight_gradient(values(&x), &dy, O, grads.get_or_alloc_mut(&weight)?);
+            affine::add_input_gradient(&dy, values(&weight), O, grads.get_or_alloc_mut(&x)?);
+            Ok(())
+        });
+        Ok(y.put_tape(tape))
+    }
+}
+
+/// The values of a contiguous tensor, row-major.
+fn values<S: Shape>(tensor: &Tensor<S, f32, Cpu>) -> &[f32] {
+    let first: *const f32 = &raw const tensor[S::Concrete::default()];
+    for axis in (0..S::NUM_DIMS).filter(|&axis| tensor.shape().concrete()[axis] > 1) {
+        let mut index = S::Concrete::default();
+        index[axis] = 1;
+        let expected = first.wrapping_add(tensor.shape().strides()[axis]);
+        assert!(std::ptr::eq(&raw const tensor[index], expected), "kernels take contiguous tensors");
+    }
+    // SAFETY: by the check above the tensor is contiguous, so the element at index 0 is the first of
+    // `num_elements` values in one Vec, which lives and stays unchanged as long as the tensor is borrowed.
+    unsafe { std::slice::from_raw_parts(first, tensor.shape().num_elements()) }
+}

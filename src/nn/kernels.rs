@@ -1,0 +1,110 @@
+//! What the layers ask of a device beyond dfdx's own operations. `cpu/` answers with fused loops, `composed`
+//! with dfdx's device-generic operations; the layers and networks above know only this trait.
+
+use dfdx::prelude::*;
+
+/// Feature maps with the channels known to the compiler and the resolution only at run time.
+pub type Maps<const C: usize, D, T = NoneTape> = Tensor<(usize, Const<C>, usize, usize), f32, D, T>; // (batch, channels, height, width)
+
+/// One row of features per image.
+pub type Rows<const C: usize, D, T = NoneTape> = Tensor<(usize, Const<C>), f32, D, T>; // (batch, features)
+
+/// One number per channel.
+pub type PerChannel<const C: usize, D> = Tensor<Rank1<C>, f32, D>; // (channels)
+
+/// The weights of a convolution; `PER_GROUP` input channels reach each output channel.
+pub type Filters<const O: usize, const PER_GROUP: usize, const K: usize, D> =
+    Tensor<Rank4<O, PER_GROUP, K, K>, f32, D>; // (out, in / groups, row, column)
+
+/// A tape that records for the backward pass.
+pub type Traced<D> = OwnedTape<f32, D>;
+
+/// Fails as the device fails.
+pub type Answer<X, D> = Result<X, <D as HasErr>::Err>;
+
+/// What shapes a convolution besides its weights. `stride` and `padding` hold for both directions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Convolution {
+    /// Steps between neighbouring outputs.
+    pub stride: usize,
+    /// Zeros beyond each edge.
+    pub padding: usize,
+    /// The factor for negative results, fused into the convolution: 0 for ReLU, 1 for no activation.
+    pub negative_slope: f32,
+    /// Where the input comes from.
+    pub input: Source,
+}
+
+/// Where the input of a layer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The images themselves, whose gradient nobody needs.
+    Images,
+    /// Another layer.
+    Layer,
+}
+
+/// Mean and biased variance of each channel over a batch.
+pub struct Moments {
+    /// The means.
+    pub mean: Vec<f64>, // (channels)
+    /// The mean squared distances from them.
+    pub variance: Vec<f64>, // (channels)
+}
+
+/// A device that can run the networks. Every operation but `rescale` is differentiable.
+pub trait Kernels: Device<f32> {
+    /// act(x * filters + bias), where `*` is the cross-correlation that deep learning calls convolution.
+    fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize, T: Tape<f32, Self>>(
+        x: Maps<I, Self, T>,
+        filters: &Filters<O, PER_GROUP, K, Self>,
+        bias: Option<&PerChannel<O, Self>>,
+        how: Convolution,
+    ) -> Answer<Maps<O, Self, T>, Self>;
+
+    /// act(scale (x - mean) / sqrt(variance + eps) + shift) by the batch's own mean and biased variance, which
+    /// it also returns.
+    fn normalize<const C: usize>(
+        x: Maps<C, Self, Traced<Self>>,
+        scale: &PerChannel<C, Self>,
+        shift: &PerChannel<C, Self>,
+        eps: f32,
+        negative_slope: f32,
+    ) -> Answer<(Maps<C, Self, Traced<Self>>, Moments), Self>;
+
+    /// act(scale x + shift), without a gradient.
+    fn rescale<const C: usize>(
+        x: Maps<C, Self>,
+        scale: &PerChannel<C, Self>,
+        shift: &PerChannel<C, Self>,
+        negative_slope: f32,
+    ) -> Answer<Maps<C, Self>, Self>;
+
+    /// The largest value of each window of side `K`; of equal ones the first takes the gradient.
+    fn max_pool<const C: usize, T: Tape<f32, Self>>(
+        x: Maps<C, Self, T>,
+        side: usize,
+        stride: usize,
+        padding: usize,
+    ) -> Answer<Maps<C, Self, T>, Self>;
+
+    /// act(x + y).
+    fn join<const C: usize, T: Tape<f32, Self>>(
+        x: Maps<C, Self, T>,
+        y: Maps<C, Self, T>,
+        negative_slope: f32,
+    ) -> Answer<Maps<C, Self, T>, Self>;
+
+    /// The mean over height and width.
+    fn mean_over_space<const C: usize, T: Tape<f32, Self>>(
+        x: Maps<C, Self, T>,
+    ) -> Answer<Rows<C, Self, T>, Self>;
+
+    /// act(x weight^T + bias).
+    fn connect<const I: usize, const O: usize, T: Tape<f32, Self>>(
+        x: Rows<I, Self, T>,
+        weight: &Tensor<Rank2<O, I>, f32, Self>,
+        bias: &PerChannel<O, Self>,
+        negative_slope: f32,
+    ) -> Answer<Rows<O, Self, T>, Self>;
+}

@@ -1,0 +1,121 @@
+//! The block of LeNet and Custom-Net: convolution with bias, activation, batch norm, in this order.
+
+use std::marker::PhantomData;
+
+use dfdx::prelude::*;
+
+use crate::nn::kernels::{Answer, Convolution, Kernels, Maps, Source, Traced};
+
+use super::activation::Slope;
+use super::norm::BatchNorm;
+
+/// The block of this `NUMBER`, from `I` to `O` channels: kernel `K`, stride `S`, padding `P`.
+///
+/// Block 1 reads the images, and applies its activation twice, as the experiments it repeats did.
+#[derive(Debug, Clone)]
+pub struct Block<
+    const NUMBER: usize,
+    const I: usize,
+    const O: usize,
+    const K: usize,
+    const S: usize,
+    const P: usize,
+    A,
+    D: Storage<E>,
+    E: Dtype = f32,
+> {
+    weight: Tensor<Rank4<O, I, K, K>, E, D>,
+    bias: Tensor<Rank1<O>, E, D>,
+    norm: BatchNorm<O, D, super::Identity, E>,
+    activation: PhantomData<A>,
+}
+
+impl<
+    const NUMBER: usize,
+    const I: usize,
+    const O: usize,
+    const K: usize,
+    const S: usize,
+    const P: usize,
+    A: Slope,
+    D: Device<E>,
+    E: Dtype,
+> TensorCollection<E, D> for Block<NUMBER, I, O, K, S, P, A, D, E>
+{
+    type To<E2: Dtype, D2: Device<E2>> = Block<NUMBER, I, O, K, S, P, A, D2, E2>;
+
+    fn iter_tensors<V: ModuleVisitor<Self, E, D>>(
+        visitor: &mut V,
+    ) -> Result<Option<Self::To<V::E2, V::D2>>, V::Err> {
+        let [weight, bias] = ["weight", "bias"].map(|part| format!("layer_{NUMBER}.{part}"));
+        visitor.visit_fields(
+            (
+                Self::tensor(&weight, |s| &s.weight, |s| &mut s.weight, TensorOptions::reset_to_zeros()),
+                Self::tensor(&bias, |s| &s.bias, |s| &mut s.bias, TensorOptions::reset_to_zeros()),
+                Self::module(&format!("conv2_bn{NUMBER}"), |s| &s.norm, |s| &mut s.norm),
+            ),
+            |(weight, bias, norm)| Block { weight, bias, norm, activation: PhantomData },
+        )
+    }
+}
+
+impl<
+    const NUMBER: usize,
+    const I: usize,
+    const O: usize,
+    const K: usize,
+    const S: usize,
+    const P: usize,
+    A: Slope,
+    D: Kernels,
+> Block<NUMBER, I, O, K, S, P, A, D>
+{
+    const HOW: Convolution = Convolution {
+        stride: S,
+        padding: P,
+        negative_slope: if NUMBER == 1 { A::NEGATIVE * A::NEGATIVE } else { A::NEGATIVE },
+        input: if NUMBER == 1 { Source::Images } else { Source::Layer },
+    };
+
+    fn convolve<T: Tape<f32, D>>(&self, x: Maps<I, D, T>) -> Answer<Maps<O, D, T>, D> {
+        D::convolve(x, &self.weight, Some(&self.bias), Self::HOW)
+    }
+}
+
+impl<
+    const NUMBER: usize,
+    const I: usize,
+    const O: usize,
+    const K: usize,
+    const S: usize,
+    const P: usize,
+    A: Slope,
+    D: Kernels,
+> ModuleMut<Maps<I, D, Traced<D>>> for Block<NUMBER, I, O, K, S, P, A, D>
+{
+    type Output = Maps<O, D, Traced<D>>;
+    type Error = D::Err;
+
+    fn try_forward_mut(&mut self, x: Maps<I, D, Traced<D>>) -> Answer<Self::Output, D> {
+        self.norm.try_forward_mut(self.convolve(x)?)
+    }
+}
+
+impl<
+    const NUMBER: usize,
+    const I: usize,
+    const O: usize,
+    const K: usize,
+    const S: usize,
+    const P: usize,
+    A: Slope,
+    D: Kernels,
+> Module<Maps<I, D>> for Block<NUMBER, I, O, K, S, P, A, D>
+{
+    type Output = Maps<O, D>;
+    type Error = D::Err;
+
+    fn try_forward(&self, x: Maps<I, D>) -> Answer<Self::Output, D> {
+        self.norm.try_forward(self.convolve(x)?)
+    }
+}

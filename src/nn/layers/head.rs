@@ -1,0 +1,49 @@
+//! The end of every network: the mean over space, a linear layer, and an activation on the logits, which only
+//! LeNet and Custom-Net have.
+
+use std::marker::PhantomData;
+
+use dfdx::prelude::*;
+
+use crate::nn::kernels::{Answer, Kernels, Maps, Rows};
+
+use super::activation::Slope;
+
+/// From `I` channels to the logits of `CLASSES` classes.
+#[derive(Debug, Clone)]
+pub struct Head<const I: usize, const CLASSES: usize, A, D: Storage<E>, E: Dtype = f32> {
+    weight: Tensor<Rank2<CLASSES, I>, E, D>,
+    bias: Tensor<Rank1<CLASSES>, E, D>,
+    activation: PhantomData<A>,
+}
+
+impl<const I: usize, const CLASSES: usize, A: Slope, D: Device<E>, E: Dtype> TensorCollection<E, D>
+    for Head<I, CLASSES, A, D, E>
+{
+    type To<E2: Dtype, D2: Device<E2>> = Head<I, CLASSES, A, D2, E2>;
+
+    fn iter_tensors<V: ModuleVisitor<Self, E, D>>(
+        visitor: &mut V,
+    ) -> Result<Option<Self::To<V::E2, V::D2>>, V::Err> {
+        visitor.visit_fields(
+            (
+                Self::tensor("weight", |s| &s.weight, |s| &mut s.weight, TensorOptions::reset_to_zeros()),
+                Self::tensor("bias", |s| &s.bias, |s| &mut s.bias, TensorOptions::reset_to_zeros()),
+            ),
+            |(weight, bias)| Head { weight, bias, activation: PhantomData },
+        )
+    }
+}
+
+impl<const I: usize, const CLASSES: usize, A: Slope, D: Kernels, T: Tape<f32, D>> Module<Maps<I, D, T>>
+    for Head<I, CLASSES, A, D>
+{
+    type Output = Rows<CLASSES, D, T>;
+    type Error = D::Err;
+
+    fn try_forward(&self, x: Maps<I, D, T>) -> Answer<Self::Output, D> {
+        D::connect(D::mean_over_space(x)?, &self.weight, &self.bias, A::NEGATIVE)
+    }
+}
+
+impl<const I: usize, const CLASSES: usize, A, D: Device<f32>> NonMutableModule for Head<I, CLASSES, A, D> {}

@@ -1,0 +1,102 @@
+//! Batch norm: y = act(weight (x - mean) / sqrt(variance + eps) + bias) for each channel, by the batch's
+//! statistics in training and by running ones in evaluation (Ioffe and Szegedy, "Batch normalization", ICML
+//! 2015). As `torch.nn.BatchNorm2d` with its defaults.
+
+use std::marker::PhantomData;
+
+use dfdx::prelude::*;
+
+use crate::nn::kernels::{Answer, Kernels, Maps, Moments, PerChannel, Traced};
+
+use super::activation::{Identity, Slope};
+
+const EPS: f32 = 1e-5;
+
+/// How much of a batch's statistics goes into the running ones.
+const MOMENTUM: f64 = 0.1;
+
+/// Batch norm over `C` channels, followed by an activation.
+#[derive(Debug, Clone)]
+pub struct BatchNorm<const C: usize, D: Storage<E>, A = Identity, E: Dtype = f32> {
+    weight: Tensor<Rank1<C>, E, D>,
+    bias: Tensor<Rank1<C>, E, D>,
+    running_mean: Tensor<Rank1<C>, E, D>,
+    running_var: Tensor<Rank1<C>, E, D>,
+    num_batches_tracked: usize,
+    activation: PhantomData<A>,
+}
+
+impl<const C: usize, D: Device<E>, A: Slope, E: Dtype> TensorCollection<E, D> for BatchNorm<C, D, A, E> {
+    type To<E2: Dtype, D2: Device<E2>> = BatchNorm<C, D2, A, E2>;
+
+    fn iter_tensors<V: ModuleVisitor<Self, E, D>>(
+        visitor: &mut V,
+    ) -> Result<Option<Self::To<V::E2, V::D2>>, V::Err> {
+        let zeros = || TensorOptions::detached(Tensor::try_fill_with_zeros);
+        let ones = || TensorOptions::detached(Tensor::try_fill_with_ones);
+        visitor.visit_fields(
+            (
+                Self::tensor("weight", |s| &s.weight, |s| &mut s.weight, TensorOptions::reset_to_ones()),
+                Self::tensor("bias", |s| &s.bias, |s| &mut s.bias, TensorOptions::reset_to_zeros()),
+                Self::tensor("running_mean", |s| &s.running_mean, |s| &mut s.running_mean, zeros()),
+                Self::tensor("running_var", |s| &s.running_var, |s| &mut s.running_var, ones()),
+                Self::scalar(
+                    "num_batches_tracked",
+                    |s| &s.num_batches_tracked,
+                    |s| &mut s.num_batches_tracked,
+                    ScalarOptions::from_default(0),
+                ),
+            ),
+            |(weight, bias, running_mean, running_var, num_batches_tracked)| BatchNorm {
+                weight,
+                bias,
+                running_mean,
+                running_var,
+                num_batches_tracked,
+                activation: PhantomData,
+            },
+        )
+    }
+}
+
+impl<const C: usize, D: Kernels, A: Slope> BatchNorm<C, D, A> {
+    /// Mixes the statistics of a batch, of `count` values per channel, into the running ones.
+    fn track(&mut self, batch: &Moments, count: usize) {
+        // One value has no unbiased variance; PyTorch refuses it, which no batch of ours can reach.
+        let unbiased = count as f64 / (count.max(2) - 1) as f64;
+        let mix = |running: &mut PerChannel<C, D>, batch: &[f64], scale: f64| {
+            let mut values = running.as_vec();
+            for (value, &new) in values.iter_mut().zip(batch) {
+                *value = (f64::from(*value) * (1.0 - MOMENTUM) + new * scale * MOMENTUM) as f32;
+            }
+            running.copy_from(&values);
+        };
+        mix(&mut self.running_mean, &batch.mean, 1.0);
+        mix(&mut self.running_var, &batch.variance, unbiased);
+        self.num_batches_tracked += 1;
+    }
+}
+
+impl<const C: usize, D: Kernels, A: Slope> ModuleMut<Maps<C, D, Traced<D>>> for BatchNorm<C, D, A> {
+    type Output = Maps<C, D, Traced<D>>;
+    type Error = D::Err;
+
+    fn try_forward_mut(&mut self, x: Maps<C, D, Traced<D>>) -> Answer<Self::Output, D> {
+        let (batch, _, height, width) = *x.shape();
+        let (y, moments) = D::normalize(x, &self.weight, &self.bias, EPS, A::NEGATIVE)?;
+        self.track(&moments, batch * height * width);
+        Ok(y)
+    }
+}
+
+impl<const C: usize, D: Kernels, A: Slope> Module<Maps<C, D>> for BatchNorm<C, D, A> {
+    type Output = Maps<C, D>;
+    type Error = D::Err;
+
+    fn try_forward(&self, x: Maps<C, D>) -> Answer<Self::Output, D> {
+        let deviation = self.running_var.clone().try_add(EPS)?.try_sqrt()?;
+        let scale = self.weight.clone().try_div(deviation)?;
+        let shift = self.bias.clone().try_sub(scale.clone().try_mul(self.running_mean.clone())?)?;
+        D::rescale(x, &scale, &shift, A::NEGATIVE)
+    }
+}

@@ -1,0 +1,25 @@
+//! From a batch of images to logits, and from a loss to new weights: the three networks on dfdx, which no
+//! other folder imports. What it shows outside are plain structs; it knows no files, epochs or pipelines.
+
+mod adam;
+mod architecture;
+mod batch;
+mod classifier;
+mod cpu;
+mod error;
+mod init;
+mod kernels;
+mod layers;
+mod loss;
+mod networks;
+mod parameters;
+#[cfg(test)]
+mod reference;
+mod state_dict;
+
+pub use adam::{Adam, AdamOptions};
+pub use architecture::{Activation, Architecture, Network};
+pub use batch::Batch;
+pub use classifier::{Classifier, StepOptions, StepResult, Trainable};
+pub use error::Error;
+pub use state_dict::{Entry, Mismatch, StateDict, Values};

@@ -1,0 +1,90 @@
+//! A few kinds of stages for tests, so that the language can be tested without the real ones.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Catalogue, Check, Complaint, Holds, InputPort, Inputs, Need, OutputPort, Ports, read_params};
+
+/// Knows `download`, `split`, `train` and `command`; a stage is its parameters, printed.
+pub(crate) struct FewKinds;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Download {
+    url: String,
+    #[serde(default)]
+    retries: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Split {
+    parts: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Train {
+    #[serde(default)]
+    epochs: u32,
+    #[serde(default)]
+    lr: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Command {
+    run: String,
+}
+
+impl Check for Download {}
+impl Check for Split {}
+impl Check for Command {}
+impl Check for Train {
+    fn check(&self) -> Vec<Complaint> {
+        let message = format!("lr: must not be negative, and {} is", self.lr);
+        let complaint = Complaint { path: vec!["lr".into()], message, hint: None };
+        if self.lr < 0.0 { vec![complaint] } else { vec![] }
+    }
+}
+
+impl Catalogue for FewKinds {
+    type Stage = String;
+
+    fn kinds(&self) -> Vec<&'static str> {
+        vec!["download", "split", "train", "command"]
+    }
+
+    fn read(&self, kind: &str, params: &Value) -> Result<(String, Ports), Vec<Complaint>> {
+        let needs = |ports: &[(&'static str, Holds, Need)]| {
+            Inputs::Fixed(ports.iter().map(|&(name, holds, need)| InputPort { name, holds, need }).collect())
+        };
+        let output = |name: &str, holds| OutputPort { name: name.into(), holds, file_name: None };
+        let (stage, inputs, outputs) = match kind {
+            "download" => {
+                let params: Download = read_params(params)?;
+                (format!("{} {}", params.url, params.retries), needs(&[]), vec![output("file", Holds::File)])
+            }
+            "split" => {
+                let params: Split = read_params(params)?;
+                let outputs = params.parts.iter().map(|part| output(part, Holds::Dataset)).collect();
+                (format!("{params:?}"), needs(&[("archive", Holds::File, Need::Required)]), outputs)
+            }
+            "train" => {
+                let params: Train = read_params(params)?;
+                let inputs = needs(&[
+                    ("train", Holds::Dataset, Need::Required),
+                    ("val", Holds::Dataset, Need::Required),
+                    ("model", Holds::Model, Need::Optional),
+                ]);
+                let outputs = vec![output("model", Holds::Model), output("history", Holds::File)];
+                (format!("epochs {} lr {}", params.epochs, params.lr), inputs, outputs)
+            }
+            _ => {
+                let params: Command = read_params(params)?;
+                (params.run, Inputs::Any, vec![output("out", Holds::Directory)])
+            }
+        };
+        Ok((stage, Ports { inputs, outputs }))
+    }
+}

@@ -1,0 +1,148 @@
+//! Reads a pipeline file and what it extends, and merges them into one document. It knows no key but `extends`.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::diagnosis::Flaw;
+use super::report::Report;
+use super::yaml::{self, LARGEST};
+
+/// Loads a file with all that it extends; none if one of them cannot be read as a map.
+pub(super) fn load(path: &Path, report: &mut Report) -> Option<Map<String, Value>> {
+    let mut layers = vec![];
+    let mut seen = HashSet::new();
+    let mut next = Some(path.to_owned());
+    while let Some(path) = next.take() {
+        let text = match read_text(&path) {
+            Ok(text) => text,
+            Err(reason) => {
+                let message = format!("cannot read {}: {reason}", path.display());
+                if layers.is_empty() {
+                    report.file(path, message);
+                } else {
+                    report.value(&["extends"], message);
+                }
+                return None;
+            }
+        };
+        if !seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
+            report.value(&["extends"], format!("{} extends itself through this", path.display()));
+            return None;
+        }
+        let mut layer = parse(&path, text, report)?;
+        if let Some(extends) = layer.shift_remove("extends") {
+            next = Some(extended(&path, &extends, report)?);
+        }
+        layers.push(layer);
+    }
+    let mut document = layers.pop()?;
+    while let Some(layer) = layers.pop() {
+        merge(&mut document, layer);
+    }
+    Some(document)
+}
+
+/// Reads a text of bearable size, without its byte order mark.
+fn read_text(path: &Path) -> Result<String, String> {
+    let explain = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        _ => error.to_string(),
+    };
+    let mut bytes = vec![];
+    let file = File::open(path).map_err(explain)?;
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(explain)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(format!("it is larger than {} MiB, which no pipeline is", LARGEST >> 20));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let line =
+            1 + error.as_bytes()[..error.utf8_error().valid_up_to()].split(|&byte| byte == b'\n').count();
+        format!("line {} is not UTF-8 text", line - 1)
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// Parses one file and reports what is wrong with it as YAML.
+fn parse(path: &Path, text: String, report: &mut Report) -> Option<Map<String, Value>> {
+    let (value, flaws) = yaml::parse(&text);
+    report.sources.add(path.to_owned(), text);
+    for Flaw { span, path, message, hint } in flaws {
+        report.span(span, message).hint(hint);
+        report.void(&path);
+    }
+    let wrong = match value? {
+        Value::Object(map) => return Some(map),
+        Value::Null => "the file is empty; a pipeline has at least `stages:`".to_owned(),
+        other => format!("a pipeline is a map with the key `stages`, and this is {}", kind_of(&other)),
+    };
+    report.file(path.to_owned(), wrong);
+    None
+}
+
+/// The path of an extended file, which is given relative to the file that extends it.
+fn extended(path: &Path, extends: &Value, report: &mut Report) -> Option<PathBuf> {
+    let Value::String(extends) = extends else {
+        report.value(
+            &["extends"],
+            format!("`extends` is the name of a file, and this is {}", kind_of(extends)),
+        );
+        return None;
+    };
+    Some(path.parent().map_or_else(|| PathBuf::from(extends), |folder| folder.join(extends)))
+}
+
+/// Puts one map over another: maps are merged, a null takes away, everything else replaces.
+fn merge(base: &mut Map<String, Value>, over: Map<String, Value>) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (_, Value::Null) => drop(base.shift_remove(&key)),
+            (Some(Value::Object(below)), Value::Object(above)) => merge(below, above),
+            (Some(below), above) => *below = above,
+            (None, above) => drop(base.insert(key, above)),
+        }
+    }
+}
+
+/// What a value is, in a sentence.
+pub(super) fn kind_of(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".into(),
+        Value::Bool(truth) => format!("`{truth}`"),
+        Value::Number(number) => format!("the number {number}"),
+        Value::String(text) if text.chars().count() > 40 => "a long text".into(),
+        Value::String(text) => format!("the text {text:?}"),
+        Value::Array(_) => "a list".into(),
+        Value::Object(_) => "a map".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn merged(base: Value, over: Value) -> Value {
+        let (Value::Object(mut base), Value::Object(over)) = (base, over) else { panic!("two maps") };
+        merge(&mut base, over);
+        Value::Object(base)
+    }
+
+    #[test]
+    fn maps_merge_deeply_lists_replace_and_null_removes() {
+        let base = json!({ "a": { "x": 1, "y": [1, 2], "z": 3 }, "b": 1 });
+        let over = json!({ "a": { "y": [3], "z": null }, "c": 2 });
+        assert_eq!(merged(base, over), json!({ "a": { "x": 1, "y": [3] }, "b": 1, "c": 2 }));
+    }
+
+    #[test]
+    fn merging_keeps_the_order_of_the_base() {
+        let text =
+            merged(json!({ "a": 1, "b": 2, "c": 3 }), json!({ "d": 4, "b": 5, "a": null })).to_string();
+        assert_eq!(text, r#"{"b":5,"c":3,"d":4}"#);
+    }
+}

@@ -1,0 +1,202 @@
+//! Collects problems by the path of the value they concern, and finds the place of each in the files or the
+//! settings that gave the value. It makes the cold pass over the files, and only when it must.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use super::marks::{Content, Marks, Span};
+use super::problem::{Excerpt, Place, Problem, Problems};
+use super::settings::Setting;
+use super::vars;
+
+/// More problems than anybody reads; beyond it only the first are kept.
+const MOST: usize = 200;
+
+/// The problems found so far.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub sources: Sources,
+    problems: Vec<Problem>,
+    /// The stages with values that say nothing, because what stands there was refused.
+    void: HashSet<String>,
+    /// Takes the notes on problems that are dropped because the report is full.
+    overflow: Problem,
+}
+
+/// The texts of which a pipeline is made.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    /// The pipeline file, the file it extends, and so on.
+    files: Vec<SourceFile>,
+    settings: Vec<Setting>,
+}
+
+#[derive(Debug)]
+struct SourceFile {
+    path: PathBuf,
+    text: String,
+    marks: OnceLock<Marks>,
+}
+
+/// Which part of a map's entry is meant; in a list both are the item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Key,
+    Value,
+}
+
+impl Report {
+    pub fn new(settings: &[Setting]) -> Report {
+        let sources = Sources { files: vec![], settings: settings.to_vec() };
+        let overflow = problem(Place::Setting(String::new()), None, String::new());
+        Report { sources, problems: vec![], void: HashSet::new(), overflow }
+    }
+
+    /// Reports what is wrong with the key at a path, or with there being such an entry.
+    pub fn key(&mut self, path: &[&str], message: impl Into<String>) -> &mut Problem {
+        self.at(path, Part::Key, message.into())
+    }
+
+    /// Reports what is wrong with the value at a path.
+    pub fn value(&mut self, path: &[&str], message: impl Into<String>) -> &mut Problem {
+        self.at(path, Part::Value, message.into())
+    }
+
+    /// Reports what is wrong with a setting.
+    pub fn setting(&mut self, setting: &Setting, message: impl Into<String>) -> &mut Problem {
+        self.add(problem(Place::Setting(setting.text.clone()), None, message.into()))
+    }
+
+    /// Reports what is wrong at a place of the file added last.
+    pub fn span(&mut self, span: Span, message: impl Into<String>) -> &mut Problem {
+        let (place, excerpt) = self.sources.files.last().map_or_else(nowhere, |file| file.place(span));
+        self.add(problem(place, excerpt, message.into()))
+    }
+
+    /// Reports what is wrong with a file as a whole.
+    pub fn file(&mut self, path: PathBuf, message: impl Into<String>) -> &mut Problem {
+        self.add(problem(Place::WholeFile(path), None, message.into()))
+    }
+
+    /// Notes that a reported value is worthless, so that nothing more should be said about its stage.
+    pub fn void(&mut self, path: &[String]) {
+        if let [top, stage, ..] = path
+            && top == "stages"
+        {
+            self.void.insert(stage.clone());
+        }
+    }
+
+    /// Whether some value of a stage was refused as such.
+    pub fn is_void(&self, stage: &str) -> bool {
+        self.void.contains(stage)
+    }
+
+    /// Whether further problems are dropped.
+    pub fn is_full(&self) -> bool {
+        self.problems.len() >= MOST
+    }
+
+    /// The sources, and the problems sorted by place.
+    pub fn into_parts(self) -> (Sources, Problems) {
+        (self.sources, Problems::new(self.problems))
+    }
+
+    fn at(&mut self, path: &[&str], part: Part, message: String) -> &mut Problem {
+        if self.is_full() {
+            return &mut self.overflow;
+        }
+        let (place, excerpt) = self.sources.nearest(path, part);
+        self.add(problem(place, excerpt, message))
+    }
+
+    fn add(&mut self, problem: Problem) -> &mut Problem {
+        if self.is_full() {
+            return &mut self.overflow;
+        }
+        self.problems.push(problem);
+        self.problems.last_mut().expect("one was just added")
+    }
+}
+
+fn problem(place: Place, excerpt: Option<Excerpt>, message: String) -> Problem {
+    Problem { place, message, notes: vec![], excerpt }
+}
+
+fn nowhere() -> (Place, Option<Excerpt>) {
+    (Place::WholeFile(PathBuf::new()), None)
+}
+
+impl Sources {
+    /// Adds a file that all files before it override.
+    pub fn add(&mut self, path: PathBuf, text: String) {
+        self.files.push(SourceFile { path, text, marks: OnceLock::new() });
+    }
+
+    /// Where the value at a path comes from, be it a variable; none if it is written nowhere.
+    pub fn place(&self, path: &[&str]) -> Option<Place> {
+        const LONGEST_CHAIN: usize = 10;
+        self.trace(path, LONGEST_CHAIN)
+    }
+
+    fn trace(&self, path: &[&str], hops: usize) -> Option<Place> {
+        let follow = |file: &SourceFile| {
+            let (variable, inside) = file.variable(path).filter(|_| hops > 0)?;
+            self.trace(&[&["vars", &variable], inside].concat(), hops - 1)
+        };
+        let in_file =
+            |file: &SourceFile| follow(file).or_else(|| file.find(path, Part::Key).map(|(place, _)| place));
+        self.in_setting(path).or_else(|| self.files.iter().find_map(in_file))
+    }
+
+    /// The place of the value at a path, or of the nearest thing around it.
+    fn nearest(&self, path: &[&str], part: Part) -> (Place, Option<Excerpt>) {
+        let around = (1..path.len()).rev().map(|length| (&path[..length], Part::Key));
+        let found = [(path, part)].into_iter().chain(around).find_map(|(path, part)| self.exact(path, part));
+        let file = || self.files.first().map(|file| (Place::WholeFile(file.path.clone()), None));
+        found.or_else(file).unwrap_or_else(nowhere)
+    }
+
+    fn exact(&self, path: &[&str], part: Part) -> Option<(Place, Option<Excerpt>)> {
+        let in_setting = self.in_setting(path).map(|place| (place, None));
+        in_setting.or_else(|| self.files.iter().find_map(|file| file.find(path, part)))
+    }
+
+    fn in_setting(&self, path: &[&str]) -> Option<Place> {
+        let gives = |setting: &&Setting| path.iter().take(setting.path.len()).eq(setting.path.iter());
+        self.settings.iter().rev().find(gives).map(|setting| Place::Setting(setting.text.clone()))
+    }
+}
+
+impl SourceFile {
+    fn find(&self, path: &[&str], part: Part) -> Option<(Place, Option<Excerpt>)> {
+        if path.is_empty() {
+            return None;
+        }
+        let (key, node) = self.marks().root.as_ref()?.at(path)?;
+        let span = key.filter(|_| part == Part::Key).unwrap_or(node.span);
+        Some(self.place(span))
+    }
+
+    /// The variable that is all that stands at a path or above it, and the rest of the path inside its value.
+    fn variable<'a>(&self, path: &'a [&'a str]) -> Option<(String, &'a [&'a str])> {
+        let root = self.marks().root.as_ref()?;
+        (1..=path.len()).find_map(|length| {
+            let (_, node) = root.at(&path[..length])?;
+            let (Content::Plain(text) | Content::Text(text)) = &node.content else { return None };
+            Some((vars::named_by(text)?.to_owned(), &path[length..]))
+        })
+    }
+
+    fn marks(&self) -> &Marks {
+        self.marks.get_or_init(|| Marks::new(&self.text))
+    }
+
+    fn place(&self, span: Span) -> (Place, Option<Excerpt>) {
+        let Span { line, column, length } = span;
+        let text = self.text.lines().nth(line - 1);
+        let excerpt = text.map(|text| Excerpt::new(line, text, column, length));
+        (Place::File { path: self.path.clone(), line, column }, excerpt)
+    }
+}

@@ -1,0 +1,175 @@
+//! One `--set` from the command line: which value of the pipeline it replaces, and by what. It does not know
+//! which stages and parameters exist.
+
+use std::str::FromStr;
+
+use serde_json::{Map, Value};
+
+use super::names::did_you_mean;
+use super::report::Report;
+use super::yaml;
+
+/// A value given on the command line: `train.epochs=5`, `vars.copies=2`; `=null` takes a value away.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setting {
+    /// As the user wrote it.
+    pub(super) text: String,
+    /// The path from the top of the pipeline.
+    pub(super) path: Vec<String>,
+    value: Value,
+}
+
+/// Why a text is no [`Setting`].
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SettingError {
+    /// There is no `=`.
+    #[error("`{0}` has no `=`; write STAGE.PARAMETER=VALUE or vars.NAME=VALUE")]
+    NoValue(String),
+    /// The left side does not say of which stage.
+    #[error("`{0}` names no parameter; write STAGE.PARAMETER=VALUE or vars.NAME=VALUE")]
+    NoParameter(String),
+    /// The right side is not YAML.
+    #[error("`{value}` is not YAML ({reason}); put quotes around it")]
+    NotYaml {
+        /// The right side.
+        value: String,
+        /// What the parser says.
+        reason: String,
+    },
+}
+
+impl FromStr for Setting {
+    type Err = SettingError;
+
+    fn from_str(text: &str) -> Result<Setting, SettingError> {
+        const DEEPEST: usize = 50;
+        let (left, right) = text.split_once('=').ok_or_else(|| SettingError::NoValue(text.into()))?;
+        let steps: Vec<&str> = left.trim().split('.').collect();
+        if steps.len() < 2 || steps.len() > DEEPEST || steps.iter().any(|step| step.is_empty()) {
+            return Err(SettingError::NoParameter(left.into()));
+        }
+        let path = match steps.as_slice() {
+            ["vars", variable @ ..] => [&["vars"], variable].concat(),
+            [stage, parameter @ ..] => [&["stages", stage, "with"], parameter].concat(),
+            [] => vec![],
+        };
+        let (value, faults) = yaml::parse(right);
+        match (value, faults.into_iter().next()) {
+            (Some(value), None) => {
+                Ok(Setting { text: text.into(), path: path.into_iter().map(String::from).collect(), value })
+            }
+            (_, fault) => {
+                let reason = fault.map_or(String::new(), |fault| fault.message.replace("not YAML: ", ""));
+                Err(SettingError::NotYaml { value: right.into(), reason })
+            }
+        }
+    }
+}
+
+/// Puts settings over a merged pipeline, the last one winning.
+pub(super) fn overlay(document: &mut Map<String, Value>, settings: &[Setting], report: &mut Report) {
+    for setting in settings {
+        if let Err((message, hint)) = apply(document, setting) {
+            report.setting(setting, message).hint(hint);
+        }
+    }
+}
+
+fn apply(document: &mut Map<String, Value>, setting: &Setting) -> Result<(), (String, Option<String>)> {
+    let steps: Vec<&str> = setting.path.iter().map(String::as_str).collect();
+    if let ["stages", stage, ..] = steps.as_slice() {
+        let known = document.get("stages").and_then(Value::as_object);
+        if known.is_none_or(|stages| !stages.contains_key(*stage)) {
+            let names = known.into_iter().flat_map(Map::keys).map(String::as_str);
+            let hint = did_you_mean(stage, names.chain(["vars"]));
+            return Err((format!("no stage is named `{stage}`"), hint));
+        }
+    }
+    if let ["vars", variable, ..] = steps.as_slice() {
+        let known = document.get("vars").and_then(Value::as_object);
+        if known.is_none_or(|vars| !vars.contains_key(*variable)) {
+            let names = known.into_iter().flat_map(Map::keys).map(String::as_str);
+            return Err((format!("no variable is named `{variable}`"), did_you_mean(variable, names)));
+        }
+    }
+    let [first, inner @ .., last] = steps.as_slice() else {
+        return Ok(());
+    };
+    let mut target = document.entry(*first).or_insert(Value::Null);
+    for step in inner {
+        target = child(target, step)?;
+    }
+    match (target, &setting.value) {
+        (Value::Object(map), Value::Null) => drop(map.shift_remove(*last)),
+        (target, value) => *child(target, last)? = value.clone(),
+    }
+    Ok(())
+}
+
+/// The value under a key or at a position. What is neither map nor list becomes a map.
+fn child<'a>(target: &'a mut Value, step: &str) -> Result<&'a mut Value, (String, Option<String>)> {
+    match target {
+        Value::Array(items) => {
+            let length = items.len();
+            let item = step.parse().ok().and_then(|position: usize| items.get_mut(position));
+            item.ok_or_else(|| (format!("`{step}` is no position in a list of {length}"), positions(length)))
+        }
+        Value::Object(map) => Ok(map.entry(step).or_insert(Value::Null)),
+        other => {
+            *other = Value::Object(Map::new());
+            child(other, step)
+        }
+    }
+}
+
+fn positions(length: usize) -> Option<String> {
+    length.checked_sub(1).map(|last| format!("positions count from 0 to {last}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn set(document: Value, text: &str) -> Value {
+        let Value::Object(mut map) = document else { panic!("a map") };
+        apply(&mut map, &text.parse().unwrap()).unwrap();
+        Value::Object(map)
+    }
+
+    #[test]
+    fn a_setting_reaches_parameters_variables_and_list_items() {
+        let before =
+            json!({ "vars": { "n": 1 }, "stages": { "a": { "with": { "list": [{ "x": 1 }, 2] } } } });
+        assert_eq!(set(before.clone(), "vars.n=2")["vars"]["n"], json!(2));
+        assert_eq!(
+            set(before.clone(), "a.list.0.x=[1, 2]")["stages"]["a"]["with"]["list"][0]["x"],
+            json!([1, 2])
+        );
+        assert_eq!(
+            set(before.clone(), "a.new.deep=text")["stages"]["a"]["with"]["new"]["deep"],
+            json!("text")
+        );
+        assert_eq!(set(before, "a.list=null")["stages"]["a"]["with"], json!({}));
+    }
+
+    #[test]
+    fn a_setting_gives_a_stage_without_parameters_its_first() {
+        let after = set(json!({ "stages": { "a": { "with": null }, "b": {} } }), "a.x=1");
+        assert_eq!(after["stages"]["a"]["with"], json!({ "x": 1 }));
+    }
+
+    #[test]
+    fn a_value_may_hold_equal_signs_and_colons() {
+        let setting: Setting = "archive.url=file:///data/x?a=b".parse().unwrap();
+        assert_eq!(setting.value, json!("file:///data/x?a=b"));
+    }
+
+    #[test]
+    fn what_is_no_setting_is_refused_with_the_form_that_is() {
+        let refusal = |text: &str| text.parse::<Setting>().unwrap_err().to_string();
+        insta::assert_snapshot!(refusal("train.epochs"), @"`train.epochs` has no `=`; write STAGE.PARAMETER=VALUE or vars.NAME=VALUE");
+        insta::assert_snapshot!(refusal("epochs=5"), @"`epochs` names no parameter; write STAGE.PARAMETER=VALUE or vars.NAME=VALUE");
+        insta::assert_snapshot!(refusal("train.epochs=[1"), @"`[1` is not YAML (while parsing a flow sequence, expected ',' or ']'); put quotes around it");
+    }
+}

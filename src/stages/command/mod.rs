@@ -1,0 +1,369 @@
+//! The `command` stage: any program of the user's, run in a clean directory that holds what it declares and
+//! nothing else. What the program does is its own affair.
+
+mod process;
+mod workspace;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::process::Command as Program;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use self::process::Cut;
+use self::workspace::{Workspace, files_below, is_directory, stays_inside};
+use crate::engine::stage::{
+    Complaint, Cost, DeviceUse, Holds, Identity, Inputs, Job, OutputPort, Ports, Stage, StageError, StageKind,
+};
+use crate::pipeline::{Check, read_params};
+
+/// What `uses: command` means.
+pub const KIND: StageKind = StageKind {
+    name: "command",
+    version: 1,
+    about: "Runs a program in a clean directory and keeps the files it declares.",
+    schema: || schemars::schema_for!(Command).to_value(),
+    read: |params| Ok(Box::new(read_params::<Command>(params)?)),
+};
+
+/// What every program sees of the environment; none of it counts for the result.
+const ALWAYS_SEEN: [&str; 3] = ["PATH", "HOME", "LANG"];
+const QUOTED_LINES: usize = 12;
+
+/// The program, what it reads and what it makes. Inputs of the stage appear as `in/<port>`, and their full
+/// paths in the environment as `STLPIPE_IN_<PORT>`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Command {
+    /// A line for `sh -c`, or a list: a program and its arguments.
+    run: Run,
+    /// Files and directories that it reads; they count by content. They appear under the same relative path,
+    /// or, when they lie elsewhere, under their last name.
+    #[serde(default)]
+    deps: Vec<PathBuf>,
+    /// Its outputs: a port's name, and the path of a file or, with a `/` at the end, of a directory.
+    #[serde(default)]
+    outs: IndexMap<String, String>,
+    /// Names of environment variables that it sees; their values count. PATH, HOME and LANG are always seen
+    /// and never count.
+    #[serde(default)]
+    env: Vec<String>,
+    /// Seconds after which it is ended and fails. Without: never.
+    #[serde(default)]
+    timeout: Option<f64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "a line for the shell, or a list with a program and its arguments")]
+enum Run {
+    /// A line for `sh -c`.
+    Line(String),
+    /// A program and its arguments.
+    Program(Vec<String>),
+}
+
+impl Check for Command {
+    fn check(&self) -> Vec<Complaint> {
+        let complain = |path: &[&str], message: &str, hint: Option<&str>| Complaint {
+            path: path.iter().map(ToString::to_string).collect(),
+            message: message.to_string(),
+            hint: hint.map(ToString::to_string),
+        };
+        let mut complaints = Vec::new();
+        if self.run.words().first().is_none_or(|word| word.trim().is_empty()) {
+            complaints.push(complain(&["run"], "there is nothing to run", None));
+        }
+        for (port, path) in &self.outs {
+            if !stays_inside(Path::new(path)) {
+                let hint = "write a path relative to the clean directory, without `..`";
+                complaints.push(complain(&["outs", port], "leaves the clean directory", Some(hint)));
+            }
+        }
+        for (at, path) in self.deps.iter().enumerate().filter(|(_, path)| path.file_name().is_none()) {
+            let message = format!("`{}` has no name of its own", path.display());
+            complaints.push(complain(
+                &["deps", &at.to_string()],
+                &message,
+                Some("name a file or a directory"),
+            ));
+        }
+        for (at, name) in self.env.iter().enumerate() {
+            if name.is_empty() || name.contains(['=', '\0']) {
+                let message = format!("`{name}` is no name of an environment variable");
+                complaints.push(complain(&["env", &at.to_string()], &message, None));
+            }
+        }
+        if self.timeout.is_some_and(|seconds| Duration::try_from_secs_f64(seconds).is_err() || seconds == 0.0)
+        {
+            complaints.push(complain(&["timeout"], "must be a number of seconds above 0", None));
+        }
+        complaints
+    }
+}
+
+impl Run {
+    /// The words as the user wrote them.
+    fn words(&self) -> Vec<&str> {
+        match self {
+            Run::Line(line) => vec![line],
+            Run::Program(words) => words.iter().map(String::as_str).collect(),
+        }
+    }
+
+    fn program(&self) -> Program {
+        let words = match self {
+            Run::Line(line) => vec!["sh", "-c", line],
+            Run::Program(_) => self.words(),
+        };
+        let (first, rest) =
+            words.split_first().expect("the words were checked when the parameters were read");
+        let mut program = Program::new(first);
+        program.args(rest);
+        program
+    }
+}
+
+impl Command {
+    /// The declared files by their path in the clean directory. What cannot be listed stands for itself, so
+    /// that whoever reads it next finds out why.
+    fn dependencies(&self) -> BTreeMap<String, PathBuf> {
+        let mut files = BTreeMap::new();
+        for path in &self.deps {
+            let name = if stays_inside(path) {
+                path.as_path()
+            } else {
+                Path::new(path.file_name().unwrap_or_default())
+            };
+            match files_below(path).ok().filter(|_| path.is_dir()) {
+                Some(below) => {
+                    files.extend(below.into_iter().map(|(inner, file)| (text(&name.join(inner)), file)));
+                }
+                None => _ = files.insert(text(name), path.clone()),
+            }
+        }
+        files
+    }
+
+    fn environment(&self) -> BTreeMap<&str, Option<String>> {
+        self.env.iter().map(|name| (name.as_str(), std::env::var(name).ok())).collect()
+    }
+
+    fn program(&self, workspace: &Workspace, job: &dyn Job) -> Result<Program, StageError> {
+        let mut program = self.run.program();
+        program.current_dir(workspace.path()).env_clear();
+        let always = ALWAYS_SEEN.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
+        program.envs(always);
+        program.envs(self.environment().into_iter().filter_map(|(name, value)| Some((name, value?))));
+        for (port, input) in job.inputs() {
+            let variable = format!("STLPIPE_IN_{}", port.to_uppercase().replace(['-', '.'], "_"));
+            program.env(variable, workspace.link_in(port, input)?);
+        }
+        Ok(program)
+    }
+
+    fn failure(&self, what: &str, last_lines: &VecDeque<String>) -> StageError {
+        let mut message = format!("`{}`: {what}", self.run.words().join(" "));
+        if !last_lines.is_empty() {
+            message.push_str("; its last lines:");
+            for line in last_lines {
+                message.push_str("\n  ");
+                message.push_str(line);
+            }
+        }
+        StageError::message(message)
+    }
+}
+
+impl Stage for Command {
+    fn ports(&self) -> Ports {
+        let output = |(port, path): (&String, &String)| OutputPort {
+            name: port.clone(),
+            holds: if is_directory(path) { Holds::Directory } else { Holds::File },
+            file_name: Path::new(path)
+                .file_name()
+                .filter(|_| !is_directory(path))
+                .map(|name| name.display().to_string()),
+        };
+        Ports { inputs: Inputs::Any, outputs: self.outs.iter().map(output).collect() }
+    }
+
+    fn params(&self) -> Value {
+        json!(self)
+    }
+
+    /// A time limit decides whether there is a result, not what it is.
+    fn identity(&self) -> Identity {
+        let Command { run, deps: _, outs, env: _, timeout: _ } = self;
+        let params = json!({ "run": run, "outs": outs, "env": self.environment() });
+        Identity { params, files: self.dependencies(), device: DeviceUse::Irrelevant }
+    }
+
+    fn cost(&self) -> Cost {
+        Cost::OneCore
+    }
+
+    fn run(&self, job: &dyn Job) -> Result<(), StageError> {
+        let workspace = Workspace::create(&job.partial()?)?;
+        workspace.copy_in(&self.dependencies())?;
+        let mut program = self.program(&workspace, job)?;
+        let mut last_lines = VecDeque::new();
+        let timeout = self.timeout.map(Duration::from_secs_f64);
+        let ended = process::run(
+            &mut program,
+            timeout,
+            || job.interrupted(),
+            |line| {
+                job.log(line);
+                if last_lines.len() == QUOTED_LINES {
+                    last_lines.pop_front();
+                }
+                last_lines.push_back(line.to_string());
+            },
+        );
+        match ended {
+            Ok(status) if status.success() => {}
+            Ok(status) => return Err(self.failure(&status.to_string(), &last_lines)),
+            Err(Cut::Stopped) => return Err(StageError::Interrupted),
+            Err(Cut::TimedOut) => {
+                let seconds = self.timeout.unwrap_or_default();
+                return Err(self.failure(&format!("took longer than {seconds} s and was ended"), &last_lines));
+            }
+            Err(Cut::Unstartable(error)) => return Err(self.failure(&error.to_string(), &last_lines)),
+        }
+        for (port, path) in &self.outs {
+            let files =
+                workspace.output(port, path).map_err(|e| self.failure(&e.to_string(), &last_lines))?;
+            for (name, file) in files {
+                job.adopt(port, &name, &file)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.components().collect::<PathBuf>().display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::stage::ONLY_FILE;
+    use crate::stages::test_job::TestJob;
+
+    fn command(params: &Value) -> Box<dyn Stage> {
+        (KIND.read)(params).expect("the parameters are right")
+    }
+
+    fn failure(params: &Value) -> String {
+        match command(params).run(&TestJob::new()) {
+            Err(StageError::Failed(error)) => error.to_string(),
+            other => panic!("expected a failure, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_line_turns_inputs_into_declared_outputs() {
+        let job = TestJob::new()
+            .with_file("left-side", b"left")
+            .with_directory("right", &[("a", b"1"), ("sub/b", b"2")]);
+        command(&json!({
+            "run": "cat in/left-side in/right/a in/right/sub/b > all; cat $STLPIPE_IN_LEFT_SIDE; mkdir -p d/e; cp all d/e/f",
+            "outs": { "all": "all", "tree": "d/" },
+        }))
+        .run(&job)
+        .expect("it runs");
+        assert_eq!(job.bytes("all", ONLY_FILE), b"left12");
+        assert_eq!(job.bytes("tree", "e/f"), b"left12");
+        assert_eq!(job.log_lines(), ["left"]);
+    }
+
+    #[test]
+    fn a_list_is_run_without_a_shell() {
+        let job = TestJob::new();
+        command(&json!({ "run": ["cp", "/dev/null", "$HOME"], "outs": { "o": "$HOME" } }))
+            .run(&job)
+            .expect("it runs");
+        assert_eq!(job.bytes("o", ONLY_FILE), b"");
+    }
+
+    #[test]
+    fn dependencies_are_copied_and_cannot_be_changed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (script, directory) = (folder.path().join("script.sh"), folder.path().join("lib"));
+        std::fs::write(&script, "cat lib/x; echo changed > script.sh").expect("written");
+        std::fs::create_dir(&directory).expect("made");
+        std::fs::write(directory.join("x"), "from lib").expect("written");
+        let stage = command(
+            &json!({ "run": "sh script.sh > out; ls >&2", "deps": [script, directory], "outs": { "o": "out" } }),
+        );
+        assert_eq!(stage.identity().files.keys().collect::<Vec<_>>(), ["lib/x", "script.sh"]);
+        let job = TestJob::new();
+        stage.run(&job).expect("it runs");
+        assert_eq!(job.bytes("o", ONLY_FILE), b"from lib");
+        assert_eq!(job.log_lines(), ["lib", "out", "script.sh"]);
+        assert!(std::fs::read_to_string(&script).expect("there").starts_with("cat"));
+    }
+
+    #[test]
+    fn only_the_declared_environment_is_seen() {
+        let job = TestJob::new();
+        let params = json!({ "run": "echo ${CARGO_PKG_NAME-none} ${CARGO_PKG_VERSION-none}", "env": ["CARGO_PKG_NAME"] });
+        let stage = command(&params);
+        stage.run(&job).expect("it runs");
+        assert_eq!(job.log_lines(), ["stlpipe none"]);
+        assert_eq!(stage.identity().params["env"], json!({ "CARGO_PKG_NAME": "stlpipe" }));
+    }
+
+    #[test]
+    fn the_time_limit_does_not_count_for_the_result() {
+        let with = command(&json!({ "run": "true", "timeout": 5 }));
+        assert_eq!(with.identity(), command(&json!({ "run": "true" })).identity());
+    }
+
+    #[test]
+    fn a_failure_quotes_the_last_lines() {
+        assert_eq!(
+            failure(&json!({ "run": "echo one; echo two; exit 3" })),
+            "`echo one; echo two; exit 3`: exit status: 3; its last lines:\n  one\n  two"
+        );
+        assert_eq!(
+            failure(&json!({ "run": "sleep 60", "timeout": 0.1 })),
+            "`sleep 60`: took longer than 0.1 s and was ended"
+        );
+        assert!(
+            failure(&json!({ "run": ["no-such-program"] })).starts_with("`no-such-program`: No such file")
+        );
+    }
+
+    #[test]
+    fn outputs_that_are_not_as_declared_are_named() {
+        for (run, path, said) in [
+            ("true", "a", "the command made no `a`, which it declares as output `o`"),
+            ("mkdir a", "a", "`a`, output `o`, is a directory; write `a/` to declare one"),
+            ("touch a", "a/", "`a/`, output `o`, is no directory; leave out the last `/` to declare a file"),
+            ("mkdir a", "a/", "`a/`, output `o`, is an empty directory"),
+        ] {
+            assert_eq!(failure(&json!({ "run": run, "outs": { "o": path } })), format!("`{run}`: {said}"));
+        }
+    }
+
+    #[test]
+    fn an_interruption_ends_the_program() {
+        let job = TestJob::new().interrupt_after(1);
+        assert!(matches!(command(&json!({ "run": "sleep 60" })).run(&job), Err(StageError::Interrupted)));
+    }
+
+    #[test]
+    fn wrong_parameters_are_all_complained_about() {
+        let params =
+            json!({ "run": "", "outs": { "o": "../x" }, "deps": [".."], "env": ["A=B"], "timeout": 0 });
+        let complaints = (KIND.read)(&params).err().expect("complaints");
+        let places: Vec<_> = complaints.iter().map(|c| c.path.join(".")).collect();
+        assert_eq!(places, ["run", "outs.o", "deps.0", "env.0", "timeout"]);
+    }
+}

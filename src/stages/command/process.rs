@@ -1,0 +1,181 @@
+//! A program run to its end: its lines as they come, and its whole process group ended with it or on
+//! demand. It does not know what the program is for.
+
+use std::io::{self, BufRead, BufReader, PipeReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+const LOOK_UP_EVERY: Duration = Duration::from_millis(50);
+const GRACE: Duration = Duration::from_secs(2);
+const LINES_AHEAD: usize = 1024;
+
+/// Why a program did not come to an end of its own.
+#[derive(Debug)]
+pub enum Cut {
+    /// It could not be started, or not be waited for.
+    Unstartable(io::Error),
+    /// It was asked to stop.
+    Stopped,
+    /// It took too long.
+    TimedOut,
+}
+
+/// A running program; dropping it kills its whole process group.
+struct Running {
+    child: Child,
+    group: Pid,
+}
+
+/// Runs a program with no input, and hands on each line that it writes to either output, until it has ended.
+///
+/// # Errors
+/// If it cannot be started, `stop` turned true, or the time is up.
+pub fn run(
+    command: &mut Command,
+    timeout: Option<Duration>,
+    stop: impl Fn() -> bool,
+    mut line: impl FnMut(&str),
+) -> Result<ExitStatus, Cut> {
+    let (mut running, lines) = start(command).map_err(Cut::Unstartable)?;
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut output_open = true;
+    loop {
+        if output_open {
+            match lines.recv_timeout(LOOK_UP_EVERY) {
+                Ok(text) => line(&text),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => output_open = false,
+            }
+        }
+        if let Some(status) = running.child.try_wait().map_err(Cut::Unstartable)? {
+            // Whatever the program left running in the background ends with it, and with that the output;
+            // unless it left the group, and then nobody waits for it.
+            drop(running);
+            while let Ok(text) = lines.recv_timeout(GRACE) {
+                line(&text);
+            }
+            return Ok(status);
+        }
+        if stop() {
+            running.end(&lines);
+            return Err(Cut::Stopped);
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            running.end(&lines);
+            return Err(Cut::TimedOut);
+        }
+        if !output_open {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn start(command: &mut Command) -> io::Result<(Running, Receiver<String>)> {
+    let (reader, writer) = io::pipe()?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
+    let child = command.spawn()?;
+    // The command still holds our ends of the pipe; let go of them, or the output never ends.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let group = Pid::from_child(&child);
+    let (sender, lines) = sync_channel(LINES_AHEAD);
+    std::thread::spawn(move || read_lines(reader, |text| sender.send(text).is_ok()));
+    Ok((Running { child, group }, lines))
+}
+
+fn read_lines(reader: PipeReader, mut take: impl FnMut(String) -> bool) {
+    let mut reader = BufReader::new(reader);
+    let mut bytes = Vec::new();
+    while reader.read_until(b'\n', &mut bytes).is_ok_and(|n| n > 0) {
+        let text = String::from_utf8_lossy(&bytes).trim_end().to_string();
+        if !take(text) {
+            return;
+        }
+        bytes.clear();
+    }
+}
+
+impl Running {
+    fn signal(&self, signal: Signal) {
+        // The group may be gone already, and that is all we want.
+        kill_process_group(self.group, signal).ok();
+    }
+
+    /// Asks the program to end, and kills it if it does not; its output is read on, so that it can.
+    fn end(&mut self, lines: &Receiver<String>) {
+        self.signal(Signal::TERM);
+        let deadline = Instant::now() + GRACE;
+        while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
+            if lines.recv_timeout(LOOK_UP_EVERY) == Err(RecvTimeoutError::Disconnected) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+        self.child.wait().ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(line: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", line]);
+        command
+    }
+
+    fn lines_of(line: &str) -> (bool, Vec<String>) {
+        let mut lines = Vec::new();
+        let status = run(&mut sh(line), None, || false, |text| lines.push(text.to_string()));
+        (status.expect("it ends").success(), lines)
+    }
+
+    #[test]
+    fn both_outputs_come_line_by_line_in_order() {
+        assert_eq!(
+            lines_of("echo a; echo b >&2; printf c"),
+            (true, ["a", "b", "c"].map(String::from).into())
+        );
+        assert_eq!(lines_of("echo x; exit 3"), (false, vec!["x".into()]));
+    }
+
+    #[test]
+    fn a_program_left_in_the_background_ends_with_the_first() {
+        let start = Instant::now();
+        assert_eq!(lines_of("sleep 60 & echo started"), (true, vec!["started".into()]));
+        assert!(start.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_stop_or_the_time_limit_ends_the_whole_group() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let line = "sleep 60 & echo $! > child; wait";
+        let start = Instant::now();
+        let ended = run(sh(line).current_dir(&folder), Some(Duration::from_millis(300)), || false, |_| {});
+        assert!(matches!(ended, Err(Cut::TimedOut)), "{ended:?}");
+        let child = std::fs::read_to_string(folder.path().join("child")).expect("a process id");
+        let child = Pid::from_raw(child.trim().parse().expect("a number")).expect("a process id");
+        while rustix::process::test_kill_process(child).is_ok() && !is_zombie(child) {
+            assert!(start.elapsed() < Duration::from_secs(30), "the child still runs");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let ended = run(&mut sh("trap '' TERM; sleep 60"), None, || true, |_| {});
+        assert!(matches!(ended, Err(Cut::Stopped)), "{ended:?}");
+        assert!(start.elapsed() < Duration::from_secs(30));
+    }
+
+    /// Nobody may have collected the orphan yet.
+    fn is_zombie(pid: Pid) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+        stat.is_ok_and(|text| text.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
+    }
+}

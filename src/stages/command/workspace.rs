@@ -1,0 +1,211 @@
+//! The clean directory a command runs in: its declared files copied in, its inputs linked in, its declared
+//! outputs taken out. It starts no processes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Component, Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::engine::stage::{Input, ONLY_FILE};
+
+/// The folder, inside the clean directory, that holds the stage's inputs.
+pub const INPUTS: &str = "in";
+
+/// A clean directory; it is removed when dropped.
+pub struct Workspace {
+    directory: TempDir,
+}
+
+/// What the disk refused, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {error}", path.display())]
+pub struct DiskError {
+    path: PathBuf,
+    error: io::Error,
+}
+
+/// Why an output cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// The command did not make it.
+    #[error("the command made no `{path}`, which it declares as output `{port}`")]
+    Missing { port: String, path: String },
+    /// A directory where a file was declared.
+    #[error("`{path}`, output `{port}`, is a directory; write `{path}/` to declare one")]
+    Directory { port: String, path: String },
+    /// A file where a directory was declared.
+    #[error("`{path}`, output `{port}`, is no directory; leave out the last `/` to declare a file")]
+    File { port: String, path: String },
+    /// A directory with nothing to keep.
+    #[error("`{path}`, output `{port}`, is an empty directory")]
+    Empty { port: String, path: String },
+    /// A file whose name is not text.
+    #[error("`{}`, in output `{port}`, has a name that is not UTF-8", path.display())]
+    Name { port: String, path: PathBuf },
+    /// The disk refuses.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+impl Workspace {
+    /// Makes an empty directory inside `parent`.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn create(parent: &Path) -> Result<Workspace, DiskError> {
+        let directory = tempfile::Builder::new().prefix("run-").tempdir_in(parent).map_err(at(parent))?;
+        Ok(Workspace { directory })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Copies files in: a link would let the command change the original, and see what lies beside it.
+    ///
+    /// # Errors
+    /// If one cannot be read or the disk refuses.
+    pub fn copy_in(&self, files: &BTreeMap<String, PathBuf>) -> Result<(), DiskError> {
+        for (name, source) in files {
+            let target = self.path().join(name);
+            make_parent(&target)?;
+            fs::copy(source, &target).map_err(at(source))?;
+        }
+        Ok(())
+    }
+
+    /// Links the artifact bound to a port in as `in/<port>`, and tells the full path of that.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn link_in(&self, port: &str, input: &Input) -> Result<PathBuf, DiskError> {
+        let place = self.path().join(INPUTS).join(port);
+        for (name, file) in &input.files {
+            let target = if name == ONLY_FILE { place.clone() } else { place.join(name) };
+            make_parent(&target)?;
+            symlink(&file.path, &target).map_err(at(&target))?;
+        }
+        Ok(place)
+    }
+
+    /// The files of an output by their names in the artifact. `path` ends in `/` for a directory.
+    ///
+    /// # Errors
+    /// If the command did not make what was declared.
+    pub fn output(&self, port: &str, path: &str) -> Result<BTreeMap<String, PathBuf>, OutputError> {
+        let (port, path) = (port.to_string(), path.to_string());
+        let place = self.path().join(&path);
+        let declared_directory = is_directory(&path);
+        let Ok(metadata) = fs::metadata(self.path().join(path.trim_end_matches('/'))) else {
+            return Err(OutputError::Missing { port, path });
+        };
+        match (metadata.is_dir(), declared_directory) {
+            (true, false) => Err(OutputError::Directory { port, path }),
+            (false, true) => Err(OutputError::File { port, path }),
+            (false, false) => Ok(BTreeMap::from([(ONLY_FILE.to_string(), own_copy(&place)?)])),
+            (true, true) => {
+                let mut files = BTreeMap::new();
+                for (name, file) in files_below(&place)? {
+                    let Some(name) = name.to_str() else {
+                        return Err(OutputError::Name { port, path: file });
+                    };
+                    files.insert(name.to_string(), own_copy(&file)?);
+                }
+                if files.is_empty() { Err(OutputError::Empty { port, path }) } else { Ok(files) }
+            }
+        }
+    }
+}
+
+/// Whether an output is declared as a directory.
+#[must_use]
+pub fn is_directory(path: &str) -> bool {
+    path.ends_with('/')
+}
+
+/// Whether a path stays inside the directory it starts from.
+#[must_use]
+pub fn stays_inside(path: &Path) -> bool {
+    let mut parts = path.components().filter(|part| *part != Component::CurDir).peekable();
+    parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// Every file below a directory by its path from there, in order; links are followed.
+///
+/// # Errors
+/// If the disk refuses.
+pub fn files_below(directory: &Path) -> Result<BTreeMap<PathBuf, PathBuf>, DiskError> {
+    let mut files = BTreeMap::new();
+    let mut waiting = vec![PathBuf::new()];
+    while let Some(folder) = waiting.pop() {
+        let place = directory.join(&folder);
+        for entry in fs::read_dir(&place).map_err(at(&place))? {
+            let name = folder.join(entry.map_err(at(&place))?.file_name());
+            let path = directory.join(&name);
+            if fs::metadata(&path).map_err(at(&path))?.is_dir() {
+                waiting.push(name);
+            } else {
+                files.insert(name, path);
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// A link becomes a file of its own, since what it points to is not ours to move.
+fn own_copy(path: &Path) -> Result<PathBuf, DiskError> {
+    if fs::symlink_metadata(path).map_err(at(path))?.is_symlink() {
+        let target = fs::canonicalize(path).map_err(at(path))?;
+        fs::remove_file(path).map_err(at(path))?;
+        fs::copy(&target, path).map_err(at(&target))?;
+    }
+    Ok(path.to_path_buf())
+}
+
+fn make_parent(path: &Path) -> Result<(), DiskError> {
+    let parent = path.parent().expect("every path here lies inside the clean directory");
+    fs::create_dir_all(parent).map_err(at(parent))
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> DiskError {
+    let path = path.to_path_buf();
+    move |error| DiskError { path, error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paths_below_the_start_stay_inside() {
+        for (path, inside) in [
+            ("a", true),
+            ("a/b/", true),
+            ("./a", true),
+            ("", false),
+            (".", false),
+            ("/a", false),
+            ("../a", false),
+            ("a/../b", false),
+        ] {
+            assert_eq!(stays_inside(Path::new(path)), inside, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_link_among_the_outputs_becomes_a_file_and_its_target_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let original = folder.path().join("original");
+        fs::write(&original, "x").expect("written");
+        let workspace = Workspace::create(folder.path()).expect("a workspace");
+        symlink(&original, workspace.path().join("out")).expect("linked");
+        let files = workspace.output("o", "out").expect("an output");
+        assert!(fs::symlink_metadata(&files[ONLY_FILE]).expect("there").is_file());
+        assert!(original.exists());
+    }
+}

@@ -1,0 +1,158 @@
+//! The `evaluate` stage: a trained network is judged on images at any resolution.
+
+use std::fmt::Write;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::learn::{self, told};
+use crate::augment::Transform;
+use crate::engine::stage::{
+    Complaint, Cost, DeviceUse, Holds, Identity, InputPort, Inputs, Job, Need, ONLY_FILE, OutputPort, Ports,
+    Progress, Stage, StageError, StageKind, Unit,
+};
+use crate::pipeline::{Check, read_params};
+use crate::training::{Error, evaluate};
+
+/// What `uses: evaluate` means.
+pub const KIND: StageKind = StageKind {
+    name: "evaluate",
+    version: 1,
+    about: "Judges a trained network: accuracy, top-5, loss, per class, confusion matrix, predictions.",
+    schema: || schemars::schema_for!(Evaluate).to_value(),
+    read: |params| Ok(Box::new(read_params::<Evaluate>(params)?)),
+};
+
+const MODEL: &str = "model";
+const IMAGES: &str = "images";
+const METRICS: &str = "metrics";
+const PREDICTIONS: &str = "predictions";
+
+/// How the images are shown to the network.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Evaluate {
+    /// Transforms before the network; only such as always do the same, `resize` for example.
+    #[serde(default)]
+    transforms: Vec<Transform>,
+    /// Images at a time.
+    #[serde(default = "hundred")]
+    batch: usize,
+}
+
+fn hundred() -> usize {
+    100
+}
+
+impl Check for Evaluate {
+    fn check(&self) -> Vec<Complaint> {
+        let mut complaints = Vec::new();
+        for (at, transform) in self.transforms.iter().enumerate() {
+            let path = vec!["transforms".to_string(), at.to_string()];
+            if let Err(error) = transform.check() {
+                complaints.push(Complaint { path, message: error.to_string(), hint: None });
+            } else if !transform.is_deterministic() {
+                let message = format!("`{}` draws at random, which would judge by luck", transform.name());
+                let hint = Some("use transforms that always do the same, such as resize".to_string());
+                complaints.push(Complaint { path, message, hint });
+            }
+        }
+        if self.batch == 0 {
+            let message = "must be at least 1".to_string();
+            complaints.push(Complaint { path: vec!["batch".to_string()], message, hint: None });
+        }
+        complaints
+    }
+}
+
+impl Stage for Evaluate {
+    fn ports(&self) -> Ports {
+        let input = |name, holds| InputPort { name, holds, need: Need::Required };
+        let output = |name: &str, file: &str| OutputPort {
+            name: name.to_string(),
+            holds: Holds::File,
+            file_name: Some(file.to_string()),
+        };
+        Ports {
+            inputs: Inputs::Fixed(vec![input(MODEL, Holds::Model), input(IMAGES, Holds::Dataset)]),
+            outputs: vec![output(METRICS, "metrics.json"), output(PREDICTIONS, "predictions.csv")],
+        }
+    }
+
+    fn params(&self) -> Value {
+        json!(self)
+    }
+
+    fn identity(&self) -> Identity {
+        Identity { params: self.params(), files: [].into(), device: DeviceUse::Computes }
+    }
+
+    fn cost(&self) -> Cost {
+        Cost::AllCores
+    }
+
+    fn run(&self, job: &dyn Job) -> Result<(), StageError> {
+        let model = learn::model(job, MODEL)?;
+        let samples = learn::samples(job, IMAGES)?.with_transforms(&self.transforms)?;
+        model.card.check_classes(IMAGES, samples.classes())?;
+        let total = Some(samples.len() as u64);
+        let after_batch = |done: usize| {
+            let (done, note) = (done as u64, String::new());
+            job.progress(Progress { done, total, unit: Unit::Images, note });
+            if job.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
+        };
+        let judged =
+            evaluate(&model.classifier, &samples, &model.card.normalisation, self.batch, after_batch)
+                .map_err(told)?;
+        if !judged.metrics.loss.is_finite() {
+            return Err(StageError::message("the model's logits are not numbers; train it anew"));
+        }
+        job.metric("accuracy", judged.metrics.accuracy);
+        job.metric("top5_accuracy", judged.metrics.top5_accuracy);
+        job.metric("loss", judged.metrics.loss);
+        learn::write(job, METRICS, ONLY_FILE, &serde_json::to_vec_pretty(&judged.metrics)?)?;
+        let csv = csv(&judged.predictions, &model.card.classes);
+        learn::write(job, PREDICTIONS, ONLY_FILE, csv.as_bytes())
+    }
+}
+
+/// One line per image: its number, from 0 in the order of the dataset, and the name of the class that it was
+/// taken for.
+fn csv(predictions: &[u8], classes: &[String]) -> String {
+    let mut text = "Id,Category\n".to_string();
+    for (id, class) in predictions.iter().enumerate() {
+        let name = quoted(&classes[usize::from(*class)]);
+        writeln!(text, "{id},{name}").expect("writing to a string cannot fail");
+    }
+    text
+}
+
+/// A field as RFC 4180 wants it.
+fn quoted(field: &str) -> String {
+    if field.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn predictions_are_numbered_from_0_and_named() {
+        let classes = ["bird", "a \"b\", c"].map(String::from);
+        assert_eq!(csv(&[1, 0], &classes), "Id,Category\n0,\"a \"\"b\"\", c\"\n1,bird\n");
+    }
+
+    #[test]
+    fn transforms_that_draw_at_random_are_refused() {
+        let params =
+            json!({ "transforms": [{ "resize": 120 }, { "hflip": 0.5 }, { "resize": 0 }], "batch": 0 });
+        let complaints = (KIND.read)(&params).err().expect("complaints");
+        let places: Vec<_> = complaints.iter().map(|c| c.path.join(".")).collect();
+        assert_eq!(places, ["transforms.1", "transforms.2", "batch"]);
+    }
+}

@@ -1,0 +1,163 @@
+//! What `train` and `fine-tune` share: datasets in, the training loop with the job as its observer, a model
+//! and its history out. Where the first weights come from is their difference.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use crate::augment::Samples;
+use crate::dataset::Dataset;
+use crate::engine::stage::{
+    Complaint, Holds, InputPort, Job, Need, ONLY_FILE, OutputPort, Progress, StageError, Unit,
+};
+use crate::nn::{Architecture, Classifier};
+use crate::training::{
+    CARD_FILE, Checkpoint, Data, Epoch, Error, Model, ModelCard, Normalisation, Observer, Options, Problem,
+    Step, Timing, WEIGHTS_FILE, best, fit, to_jsonl,
+};
+
+const TRAIN: &str = "train";
+const VAL: &str = "val";
+const MODEL: &str = "model";
+const HISTORY: &str = "history";
+
+/// Where the data comes in.
+pub(super) fn data_ports() -> [InputPort; 2] {
+    [TRAIN, VAL].map(|name| InputPort { name, holds: Holds::Dataset, need: Need::Required })
+}
+
+/// Where the model and its history go out.
+pub(super) fn outputs() -> Vec<OutputPort> {
+    vec![
+        OutputPort { name: MODEL.to_string(), holds: Holds::Model, file_name: None },
+        OutputPort {
+            name: HISTORY.to_string(),
+            holds: Holds::File,
+            file_name: Some("history.jsonl".to_string()),
+        },
+    ]
+}
+
+/// What is wrong with the options, as the language tells it.
+pub(super) fn complaints(options: &Options) -> Vec<Complaint> {
+    let complaint = |problem: Problem| Complaint {
+        path: vec![problem.option.to_string()],
+        message: problem.message.to_string(),
+        hint: None,
+    };
+    options.problems().into_iter().map(complaint).collect()
+}
+
+/// The samples bound to a port.
+pub(super) fn samples(job: &dyn Job, port: &str) -> Result<Samples, StageError> {
+    let input = job.input(port).expect("the plan binds every required port");
+    let told = |error: &dyn std::error::Error| StageError::message(format!("the {port} data: {error}"));
+    let dataset = Dataset::open(|file| input.path(file)).map_err(|e| told(&e))?;
+    Samples::new(dataset).map_err(|e| told(&e))
+}
+
+/// The model bound to a port.
+pub(super) fn model(job: &dyn Job, port: &str) -> Result<Model, StageError> {
+    let input = job.input(port).expect("the plan binds every required port");
+    Ok(Model::open(|file| input.path(file))?)
+}
+
+/// The data bound to the ports.
+pub(super) fn data(job: &dyn Job) -> Result<Data, StageError> {
+    Ok(Data { train: samples(job, TRAIN)?, val: samples(job, VAL)?, normalisation: Normalisation::default() })
+}
+
+/// Trains from the first weights, or from the last epoch that an earlier run of the same stage finished.
+pub(super) fn learn(
+    job: &dyn Job,
+    data: &Data,
+    options: &Options,
+    architecture: &Architecture,
+    first: impl FnOnce() -> Result<Classifier, Error>,
+) -> Result<(), StageError> {
+    let folder = job.partial()?;
+    let state = match Checkpoint::load(&folder, architecture, options) {
+        Ok(Some(saved)) => {
+            job.log(&format!("going on after epoch {}", saved.epochs()));
+            saved
+        }
+        Ok(None) => Checkpoint::start(first().map_err(told)?, options),
+        Err(error) => {
+            job.log(&format!("starting anew, since what an earlier run saved cannot be read: {error}"));
+            Checkpoint::start(first().map_err(told)?, options)
+        }
+    };
+    let end = fit(state, data, options, &mut Watch { job, folder, options }).map_err(told)?;
+    let best = best(&end.history).expect("there is at least one epoch");
+    job.metric("best_epoch", f64::from(best.epoch));
+    job.metric("val_loss", best.val_loss);
+    job.metric("val_accuracy", best.val_accuracy);
+    let card = ModelCard {
+        network: architecture.network,
+        activation: architecture.activation,
+        classes: data.train.classes().to_vec(),
+        normalisation: data.normalisation,
+        resolution: [data.train.height(), data.train.width()],
+        parameters: end.classifier.parameter_count(),
+    };
+    write(job, MODEL, WEIGHTS_FILE, &end.best.to_safetensors())?;
+    write(job, MODEL, CARD_FILE, &card.to_json())?;
+    write(job, HISTORY, ONLY_FILE, to_jsonl(&end.history).as_bytes())
+}
+
+/// Writes a whole file of an output.
+pub(super) fn write(job: &dyn Job, port: &str, file: &str, bytes: &[u8]) -> Result<(), StageError> {
+    let mut output = job.create(port, file)?;
+    output.write_all(bytes)?;
+    output.finish()
+}
+
+/// An error of the training as the engine wants it.
+pub(super) fn told(error: Error) -> StageError {
+    match error {
+        Error::Interrupted => StageError::Interrupted,
+        error => error.into(),
+    }
+}
+
+/// Tells the job how the training goes, and saves each epoch.
+struct Watch<'a> {
+    job: &'a dyn Job,
+    folder: PathBuf,
+    options: &'a Options,
+}
+
+impl Observer for Watch<'_> {
+    fn interrupted(&self) -> bool {
+        self.job.interrupted()
+    }
+
+    fn after_step(&mut self, step: &Step) {
+        let Step { epoch, batch, batches, loss } = *step;
+        let images = |epochs: u32, batch: usize| {
+            (u64::from(epochs) * batches as u64 + batch as u64) * self.options.batch as u64
+        };
+        let note = format!("epoch {epoch}/{}  loss {loss:.3}", self.options.epochs);
+        let (done, total) = (images(epoch - 1, batch), Some(images(self.options.epochs, 0)));
+        self.job.progress(Progress { done, total, unit: Unit::Images, note });
+    }
+
+    fn after_epoch(&mut self, checkpoint: &Checkpoint, timing: &Timing) -> io::Result<()> {
+        checkpoint.save(&self.folder)?;
+        let last = checkpoint.history.last().expect("an epoch has just been finished");
+        self.job.metric("images_per_second", timing.images_per_second);
+        self.job.log(&line(last, self.options.epochs, timing));
+        Ok(())
+    }
+}
+
+fn line(row: &Epoch, epochs: u32, timing: &Timing) -> String {
+    let Epoch { epoch, train_loss, train_accuracy, val_loss, val_accuracy, lr } = *row;
+    format!(
+        "epoch {epoch}/{epochs}  loss {train_loss:.4} ({:.2} %)  val {val_loss:.4} ({:.2} %)  lr {lr:.1e}  \
+         {:.0} images/s  {:.1} s",
+        100.0 * train_accuracy,
+        100.0 * val_accuracy,
+        timing.images_per_second,
+        timing.whole.as_secs_f64(),
+    )
+}

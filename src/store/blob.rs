@@ -1,0 +1,156 @@
+//! Turns a stream of bytes into a blob: hashed while it is written to a temporary file inside the store, then
+//! synced and renamed to its digest.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::{Action, Blob, Digest, Error, Stamp, Store, move_into_place};
+
+/// Enough bytes at a time that blake3 can use its widest instructions and several cores.
+const CHUNK: usize = 1 << 20;
+
+impl Store {
+    /// Where the blob of a digest lies, if it is there.
+    #[must_use]
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        let name = digest.to_string();
+        self.root.join("blobs").join(&name[..2]).join(&name)
+    }
+
+    /// Starts a blob.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn write_blob(&self) -> Result<BlobWriter, Error> {
+        Ok(BlobWriter {
+            store: self.clone(),
+            file: self.temporary()?,
+            hasher: blake3::Hasher::new(),
+            pending: Vec::with_capacity(CHUNK),
+        })
+    }
+
+    /// Takes a file from anywhere into the store.
+    ///
+    /// # Errors
+    /// If it cannot be read or the store cannot be written.
+    pub fn adopt_blob(&self, path: &Path) -> Result<Blob, Error> {
+        let mut writer = self.write_blob()?;
+        let mut source = File::open(path).map(BufReader::new).map_err(Error::at(Action::Read, path))?;
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let n = source.read(&mut buffer).map_err(Error::at(Action::Read, path))?;
+            if n == 0 {
+                return writer.finish();
+            }
+            writer.write_all(&buffer[..n]).map_err(Error::at(Action::Write, &self.root))?;
+        }
+    }
+}
+
+/// A blob on its way into the store; dropped before [`BlobWriter::finish`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct BlobWriter {
+    store: Store,
+    file: NamedTempFile,
+    hasher: blake3::Hasher,
+    pending: Vec<u8>,
+}
+
+impl BlobWriter {
+    /// Makes the bytes durable under their digest. A blob that is already there is replaced by these bytes,
+    /// which are known to be right.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn finish(mut self) -> Result<Blob, Error> {
+        let place = self.file.path().to_owned();
+        self.drain().map_err(Error::at(Action::Write, &place))?;
+        let digest = Digest::from(self.hasher.finalize());
+        let path = self.store.blob_path(&digest);
+        let read_only = |file: &File| -> io::Result<()> {
+            let mut permissions = file.metadata()?.permissions();
+            permissions.set_readonly(true);
+            file.set_permissions(permissions)?;
+            file.sync_all()
+        };
+        read_only(self.file.as_file()).map_err(Error::at(Action::Write, &place))?;
+        move_into_place(self.file, &path)?;
+        let metadata = fs::metadata(&path).map_err(Error::at(Action::Read, &path))?;
+        Ok(Blob { digest, stamp: Stamp::from(&metadata) })
+    }
+
+    fn drain(&mut self) -> io::Result<()> {
+        self.hasher.update_rayon(&self.pending);
+        self.file.write_all(&self.pending)?;
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.pending.len() + bytes.len() > CHUNK {
+            self.drain()?;
+        }
+        if bytes.len() >= CHUNK {
+            self.hasher.update_rayon(bytes);
+            self.file.write_all(bytes)?;
+        } else {
+            self.pending.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.drain()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let store = Store::at(&dir.path().join("cache"));
+        (dir, store)
+    }
+
+    #[test]
+    fn a_blob_is_found_under_the_digest_of_its_bytes() {
+        let (_dir, store) = store();
+        let bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
+        let mut writer = store.write_blob().expect("writable");
+        for piece in bytes.chunks(700_001) {
+            writer.write_all(piece).expect("writable");
+        }
+        let blob = writer.finish().expect("writable");
+        assert_eq!(blob.digest, Digest::of(&bytes));
+        assert_eq!(fs::read(store.blob_path(&blob.digest)).expect("readable"), bytes);
+        assert_eq!(Stamp::of(&store.blob_path(&blob.digest)), Some(blob.stamp));
+    }
+
+    #[test]
+    fn an_unfinished_blob_leaves_nothing() {
+        let (_dir, store) = store();
+        let mut writer = store.write_blob().expect("writable");
+        writer.write_all(b"half").expect("writable");
+        drop(writer);
+        assert_eq!(fs::read_dir(store.root().join("tmp")).expect("there").count(), 0);
+        assert!(!store.root().join("blobs").exists());
+    }
+
+    #[test]
+    fn adopting_copies_and_leaves_the_source() {
+        let (dir, store) = store();
+        let path = dir.path().join("source");
+        fs::write(&path, b"hello").expect("writable");
+        let blob = store.adopt_blob(&path).expect("writable");
+        assert_eq!(blob.digest, Digest::of(b"hello"));
+        assert_eq!(fs::read(path).expect("still there"), b"hello");
+    }
+}

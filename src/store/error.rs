@@ -1,0 +1,53 @@
+//! What can go wrong with the store's files, told with the path and the remedy.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A file of the store could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: cannot {action}: {source}{}", path.display(), remedy(source, *action))]
+pub struct Error {
+    /// The file or directory.
+    pub path: PathBuf,
+    /// What was tried.
+    pub action: Action,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl Error {
+    pub(super) fn at(action: Action, path: &Path) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error { path: path.to_owned(), action, source }
+    }
+}
+
+/// What the store tried to do with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Reading it.
+    Read,
+    /// Writing it.
+    Write,
+    /// Locking it.
+    Lock,
+}
+
+impl std::fmt::Display for Action {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Action::Read => "read",
+            Action::Write => "write",
+            Action::Lock => "lock",
+        })
+    }
+}
+
+fn remedy(error: &io::Error, action: Action) -> &'static str {
+    match (error.kind(), action) {
+        (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => {
+            "; free some space and run again, what is finished is kept"
+        }
+        (_, Action::Write | Action::Lock) => "; make the cache writable, or choose another with --cache DIR",
+        (_, Action::Read) => "",
+    }
+}

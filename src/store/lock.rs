@@ -1,0 +1,224 @@
+//! One lock per key: whoever comes second learns who is at work. Only the holder of a key's lock that found
+//! no result gets the slot through which a record can be published.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Action, Digest, Error, Found, Record, Store};
+
+/// The answer to asking for a key.
+#[derive(Debug)]
+pub enum Claim {
+    /// There is a result already.
+    Found(Box<Record>),
+    /// There is none, and this is the right to make it.
+    Vacant(Slot),
+    /// Somebody else is making it.
+    Held(Holder),
+}
+
+/// Who holds a key's lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Its process.
+    pub pid: u32,
+    /// What it says it is doing, such as `train of ver_2_3`.
+    pub purpose: String,
+}
+
+/// Whether a claim is content with an existing result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// An existing result will do.
+    Result,
+    /// It is to be computed again.
+    Anew,
+}
+
+/// The right to publish the record of one key, held until it is used or dropped.
+#[derive(Debug)]
+pub struct Slot {
+    store: Store,
+    key: Digest,
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Store {
+    /// Asks for a key without waiting. Blobs found to be damaged are moved to quarantine before the slot is
+    /// handed out.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn claim(&self, key: &Digest, purpose: &str, want: Want) -> Result<Claim, Error> {
+        let path = self.make_dir("locks")?.join(key.to_string());
+        let Some(lock) = try_lock(&path)? else {
+            return Ok(Claim::Held(read_holder(&path)));
+        };
+        let holder = Holder { pid: std::process::id(), purpose: purpose.to_owned() };
+        let text = serde_json::to_vec(&holder).expect("a holder has only text keys");
+        lock.set_len(0).and_then(|()| (&lock).write_all(&text)).map_err(Error::at(Action::Write, &path))?;
+        let slot = Slot { store: self.clone(), key: *key, path, _lock: lock };
+        match self.find(key) {
+            Found::Whole(record) if want == Want::Result => Ok(Claim::Found(Box::new(record))),
+            Found::Damaged(damage) => {
+                self.quarantine(&damage.blob)?;
+                Ok(Claim::Vacant(slot))
+            }
+            Found::Whole(_) | Found::Absent => Ok(Claim::Vacant(slot)),
+        }
+    }
+}
+
+impl Slot {
+    /// The key whose record may be published.
+    #[must_use]
+    pub fn key(&self) -> Digest {
+        self.key
+    }
+
+    /// A directory of this key's own, kept until a record is published.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn partial(&self) -> Result<PathBuf, Error> {
+        self.store.make_dir(self.partial_path())
+    }
+
+    /// Publishes the record. Its blobs are durable already, so that a record is never without them.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    ///
+    /// # Panics
+    /// If the record is of another key.
+    pub fn publish(self, record: &Record) -> Result<(), Error> {
+        assert_eq!(record.key, self.key, "a slot publishes the record of its own key");
+        for artifact in record.outputs.values().filter(|a| a.form == super::Form::Directory) {
+            self.store.make_view(artifact)?;
+        }
+        self.store.write_record(record)?;
+        // What it might have gone on from is of no use any more; if it cannot be deleted it does no harm.
+        let _ = fs::remove_dir_all(self.store.root.join(self.partial_path()));
+        Ok(())
+    }
+
+    fn partial_path(&self) -> PathBuf {
+        PathBuf::from("partial").join(self.key.to_string())
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // While the lock is held: whoever opened the file before will see that it has gone, and open anew.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Locks the file of that name, or `None` if somebody else has it.
+fn try_lock(path: &std::path::Path) -> Result<Option<File>, Error> {
+    loop {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(Error::at(Action::Lock, path))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(Error::at(Action::Lock, path)(error)),
+            Ok(()) => {}
+        }
+        // The former holder removes the file's name; a lock on a file without a name protects nothing.
+        let mine = file.metadata().map_err(Error::at(Action::Lock, path))?;
+        if fs::metadata(path).is_ok_and(|named| named.ino() == mine.ino() && named.dev() == mine.dev()) {
+            return Ok(Some(file));
+        }
+    }
+}
+
+fn read_holder(path: &std::path::Path) -> Holder {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|mut f| f.read_to_string(&mut text));
+    read.ok()
+        .and_then(|_| serde_json::from_str(&text).ok())
+        .unwrap_or_else(|| Holder { pid: 0, purpose: "another process".to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let store = Store::at(dir.path());
+        (dir, store)
+    }
+
+    fn claim(store: &Store, want: Want) -> Claim {
+        store.claim(&Digest::of(b"key"), "train of ver_2_3", want).expect("writable")
+    }
+
+    #[test]
+    fn the_second_claim_learns_who_is_first() {
+        let (_dir, store) = store();
+        let Claim::Vacant(slot) = claim(&store, Want::Result) else { panic!("nobody has it") };
+        let Claim::Held(holder) = claim(&store, Want::Result) else { panic!("it is held") };
+        assert_eq!(holder, Holder { pid: std::process::id(), purpose: "train of ver_2_3".to_owned() });
+        drop(slot);
+        assert!(matches!(claim(&store, Want::Result), Claim::Vacant(_)));
+    }
+
+    #[test]
+    fn what_one_published_the_next_finds() {
+        let (_dir, store) = store();
+        let Claim::Vacant(slot) = claim(&store, Want::Result) else { panic!("nobody has it") };
+        let partial = slot.partial().expect("writable");
+        let record = Record::new(slot.key(), Value::Null, BTreeMap::new());
+        slot.publish(&record).expect("writable");
+        assert!(!partial.exists());
+        assert!(matches!(claim(&store, Want::Result), Claim::Found(found) if *found == record));
+        assert!(matches!(claim(&store, Want::Anew), Claim::Vacant(_)));
+    }
+
+    #[test]
+    fn the_partial_directory_outlives_a_slot_that_published_nothing() {
+        let (_dir, store) = store();
+        let Claim::Vacant(slot) = claim(&store, Want::Result) else { panic!("nobody has it") };
+        fs::write(slot.partial().expect("writable").join("half"), b"x").expect("writable");
+        drop(slot);
+        let Claim::Vacant(slot) = claim(&store, Want::Result) else { panic!("nobody has it") };
+        assert!(slot.partial().expect("writable").join("half").exists());
+    }
+
+    #[test]
+    fn of_many_threads_one_at_a_time_holds_a_key() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        let (_dir, store) = store();
+        let (inside, taken) = (AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        if let Claim::Vacant(slot) = claim(&store, Want::Result) {
+                            assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                            taken.fetch_add(1, Ordering::SeqCst);
+                            inside.fetch_sub(1, Ordering::SeqCst);
+                            drop(slot);
+                        }
+                    }
+                });
+            }
+        });
+        assert!(taken.load(Ordering::SeqCst) > 0);
+    }
+}

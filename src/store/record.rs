@@ -1,0 +1,388 @@
+//! A record says what was computed under a key, and which blobs hold it. Looking one up includes the check
+//! that its blobs are still what they were; a record whose blobs are not is no result.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Action, Digest, Error, Stamp, Store, hash_file};
+
+/// The layout of record files; another number is another layout, and no result.
+const FORMAT: u32 = 1;
+
+/// What was computed under a key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The layout of this file.
+    format: u32,
+    /// The key.
+    pub key: Digest,
+    /// The parts of the key, as whoever made it describes them.
+    pub identity: Value,
+    /// The results, by port.
+    pub outputs: BTreeMap<String, Artifact>,
+    /// Figures of the result, such as `accuracy`, by name.
+    pub metrics: BTreeMap<String, f64>,
+    /// When the computation started, in seconds since 1970.
+    pub started: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// The largest resident memory of the process until its end, in bytes, if the system tells.
+    pub peak_memory: Option<u64>,
+    /// The version of stlpipe that computed it.
+    pub tool: String,
+}
+
+impl Record {
+    /// A record of this version's layout.
+    #[must_use]
+    pub fn new(key: Digest, identity: Value, outputs: BTreeMap<String, Artifact>) -> Record {
+        Record {
+            format: FORMAT,
+            key,
+            identity,
+            outputs,
+            metrics: BTreeMap::new(),
+            started: 0,
+            seconds: 0.0,
+            peak_memory: None,
+            tool: String::new(),
+        }
+    }
+}
+
+/// One result: a file, or a directory of files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// The digest of the file, or of the directory's names and digests.
+    pub digest: Digest,
+    /// Whether it is a file or a directory.
+    pub form: Form,
+    /// Its files by relative path; a file artifact has one, under the empty name.
+    pub files: BTreeMap<String, Blob>,
+}
+
+/// Whether an artifact is one file or a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// One file.
+    File,
+    /// A directory of files.
+    Directory,
+}
+
+/// One file in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blob {
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// What its metadata said when the bytes were known to be right.
+    pub stamp: Stamp,
+}
+
+impl Artifact {
+    /// A file artifact.
+    #[must_use]
+    pub fn file(blob: Blob) -> Artifact {
+        Artifact { digest: blob.digest, form: Form::File, files: BTreeMap::from([(String::new(), blob)]) }
+    }
+
+    /// A directory artifact. Its digest is blake3 over, for each file in the order of names, the length of the
+    /// name as 8 little-endian bytes, the name, and the 64 digits of the digest.
+    #[must_use]
+    pub fn directory(files: BTreeMap<String, Blob>) -> Artifact {
+        let mut hasher = blake3::Hasher::new();
+        for (name, blob) in &files {
+            hasher.update(&(name.len() as u64).to_le_bytes());
+            hasher.update(name.as_bytes());
+            hasher.update(blob.digest.to_string().as_bytes());
+        }
+        Artifact { digest: hasher.finalize().into(), form: Form::Directory, files }
+    }
+
+    /// The size of all files together.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.files.values().map(|blob| blob.stamp.bytes).sum()
+    }
+}
+
+/// What looking up a key found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    /// Nothing was computed under this key.
+    Absent,
+    /// A result, whole.
+    Whole(Record),
+    /// A result of which a blob is missing or has other bytes.
+    Damaged(Damage),
+}
+
+/// What is wrong with a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The port of the artifact.
+    pub port: String,
+    /// The digest that the bytes should have.
+    pub blob: Digest,
+    /// Whether the file is there at all.
+    pub missing: bool,
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Damage { port, blob, missing } = self;
+        let what = if *missing { "is missing" } else { "has other bytes than it should" };
+        write!(f, "blob {} of `{port}` {what}", blob.short())
+    }
+}
+
+impl Store {
+    /// Looks a key up and checks that its blobs are what they were. Blobs are read only where their metadata
+    /// has changed; if their bytes are right after all, the record is refreshed with the new metadata.
+    #[must_use]
+    pub fn find(&self, key: &Digest) -> Found {
+        let Some(mut record) = self.record(key) else { return Found::Absent };
+        let mut refreshed = false;
+        for (port, artifact) in &mut record.outputs {
+            for blob in artifact.files.values_mut() {
+                match self.check_blob(blob) {
+                    Health::AsRecorded => {}
+                    Health::Moved(stamp) => {
+                        blob.stamp = stamp;
+                        refreshed = true;
+                    }
+                    Health::Missing => {
+                        return Found::Damaged(Damage {
+                            port: port.clone(),
+                            blob: blob.digest,
+                            missing: true,
+                        });
+                    }
+                    Health::Changed => {
+                        return Found::Damaged(Damage {
+                            port: port.clone(),
+                            blob: blob.digest,
+                            missing: false,
+                        });
+                    }
+                }
+            }
+        }
+        if refreshed {
+            // Only saves the next reader the reading: whoever may not write here reads again.
+            let _ = self.write_record(&record);
+        }
+        Found::Whole(record)
+    }
+
+    /// The record of a key as it is written, without looking at its blobs; `None` if it cannot be read.
+    #[must_use]
+    pub fn record(&self, key: &Digest) -> Option<Record> {
+        let bytes = fs::read(self.record_path(key)).ok()?;
+        let record: Record = serde_json::from_slice(&bytes).ok()?;
+        (record.format == FORMAT && record.key == *key).then_some(record)
+    }
+
+    /// All readable records, in the order of their keys.
+    ///
+    /// # Errors
+    /// If a folder cannot be read.
+    pub fn records(&self) -> Result<Vec<Record>, Error> {
+        let mut records = Vec::new();
+        for folder in list(&self.root.join("records"))? {
+            for file in list(&folder)? {
+                let name = file.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+                let key = name.strip_suffix(".json").and_then(|digits| digits.parse().ok());
+                records.extend(key.and_then(|key| self.record(&key)));
+            }
+        }
+        Ok(records)
+    }
+
+    /// Where the names of a directory artifact are linked to its blobs; made when its record is published.
+    #[must_use]
+    pub fn view_path(&self, artifact: &Artifact) -> PathBuf {
+        let name = artifact.digest.to_string();
+        self.root.join("views").join(&name[..2]).join(&name)
+    }
+
+    /// Makes the view of a directory artifact, if it is not there.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn make_view(&self, artifact: &Artifact) -> Result<PathBuf, Error> {
+        let view = self.view_path(artifact);
+        if view.is_dir() {
+            return Ok(view);
+        }
+        let failed = |error| Error::at(Action::Write, &view)(error);
+        let draft = tempfile::tempdir_in(self.make_dir("tmp")?).map_err(failed)?;
+        for (name, blob) in &artifact.files {
+            let link = draft.path().join(name);
+            let folder = link.parent().expect("a file inside the draft");
+            fs::create_dir_all(folder).map_err(failed)?;
+            // views/ab/<digest>/ is three folders deep, and each folder in the name adds one.
+            let ups = "../".repeat(3 + name.matches('/').count());
+            let digits = blob.digest.to_string();
+            std::os::unix::fs::symlink(format!("{ups}blobs/{}/{digits}", &digits[..2]), &link)
+                .map_err(failed)?;
+        }
+        fs::create_dir_all(view.parent().expect("views/ab")).map_err(failed)?;
+        match fs::rename(draft.path(), &view) {
+            // Another process made the same view meanwhile.
+            Err(_) if view.is_dir() => Ok(view),
+            Err(error) => Err(failed(error)),
+            Ok(()) => {
+                // The directory has moved: there is nothing left for the guard to delete.
+                let _ = draft.keep();
+                Ok(view)
+            }
+        }
+    }
+
+    pub(super) fn write_record(&self, record: &Record) -> Result<(), Error> {
+        let mut text = serde_json::to_vec_pretty(record).expect("a record has only text keys");
+        text.push(b'\n');
+        self.write_whole(&self.record_path(&record.key), &text)
+    }
+
+    /// Moves a blob that has wrong bytes out of the way, to be looked at or deleted by people.
+    pub(super) fn quarantine(&self, digest: &Digest) -> Result<(), Error> {
+        let (from, to) = (self.blob_path(digest), self.make_dir("quarantine")?.join(digest.to_string()));
+        match fs::rename(&from, &to) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome.map_err(Error::at(Action::Write, &to)),
+        }
+    }
+
+    fn record_path(&self, key: &Digest) -> PathBuf {
+        let name = key.to_string();
+        self.root.join("records").join(&name[..2]).join(format!("{name}.json"))
+    }
+
+    fn check_blob(&self, blob: &Blob) -> Health {
+        let path = self.blob_path(&blob.digest);
+        match Stamp::of(&path) {
+            None => Health::Missing,
+            Some(now) if now == blob.stamp => Health::AsRecorded,
+            Some(now) if now.bytes != blob.stamp.bytes => Health::Changed,
+            Some(now) => match hash_file(&path) {
+                Ok(digest) if digest == blob.digest => Health::Moved(now),
+                _ => Health::Changed,
+            },
+        }
+    }
+}
+
+enum Health {
+    AsRecorded,
+    Moved(Stamp),
+    Missing,
+    Changed,
+}
+
+/// The entries of a folder in the order of names; none if the folder is not there.
+pub(super) fn list(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(Error::at(Action::Read, dir))?,
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry.map_err(Error::at(Action::Read, dir))?.path());
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    struct Fixture {
+        _dir: tempfile::TempDir,
+        store: Store,
+        record: Record,
+        blob: PathBuf,
+    }
+
+    fn published() -> Fixture {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let store = Store::at(dir.path());
+        let mut writer = store.write_blob().expect("writable");
+        writer.write_all(b"result").expect("writable");
+        let blob = writer.finish().expect("writable");
+        let outputs = BTreeMap::from([("out".to_owned(), Artifact::file(blob))]);
+        let record = Record::new(Digest::of(b"key"), Value::Null, outputs);
+        store.write_record(&record).expect("writable");
+        Fixture { blob: store.blob_path(&blob.digest), _dir: dir, store, record }
+    }
+
+    fn overwrite(path: &Path, bytes: &[u8]) {
+        fs::remove_file(path).expect("there");
+        fs::write(path, bytes).expect("writable");
+    }
+
+    #[test]
+    fn a_published_record_is_found_whole() {
+        let f = published();
+        assert_eq!(f.store.find(&f.record.key), Found::Whole(f.record.clone()));
+        assert_eq!(f.store.records().expect("readable"), vec![f.record]);
+        assert_eq!(f.store.find(&Digest::of(b"other")), Found::Absent);
+    }
+
+    #[test]
+    fn a_blob_with_other_bytes_is_no_result() {
+        let f = published();
+        overwrite(&f.blob, b"resulT");
+        let Found::Damaged(damage) = f.store.find(&f.record.key) else { panic!("taken for a result") };
+        assert!(!damage.missing);
+        fs::remove_file(&f.blob).expect("there");
+        let Found::Damaged(damage) = f.store.find(&f.record.key) else { panic!("taken for a result") };
+        assert!(damage.missing);
+    }
+
+    #[test]
+    fn a_blob_copied_with_its_bytes_is_found_and_stamped_anew() {
+        let f = published();
+        overwrite(&f.blob, b"result");
+        let Found::Whole(record) = f.store.find(&f.record.key) else { panic!("lost") };
+        let stamp = record.outputs["out"].files[""].stamp;
+        assert_eq!(Some(stamp), Stamp::of(&f.blob));
+        assert_eq!(f.store.record(&f.record.key), Some(record));
+    }
+
+    #[test]
+    fn a_half_written_record_is_absent() {
+        let f = published();
+        let path = f.store.record_path(&f.record.key);
+        let text = fs::read(&path).expect("there");
+        fs::write(&path, &text[..text.len() / 2]).expect("writable");
+        assert_eq!(f.store.find(&f.record.key), Found::Absent);
+    }
+
+    #[test]
+    fn a_view_shows_the_files_of_a_directory_by_name() {
+        let f = published();
+        let blob = f.record.outputs["out"].files[""];
+        let files = BTreeMap::from([("a.txt".to_owned(), blob), ("deep/er/b.txt".to_owned(), blob)]);
+        let view = f.store.make_view(&Artifact::directory(files)).expect("writable");
+        assert_eq!(fs::read(view.join("a.txt")).expect("linked"), b"result");
+        assert_eq!(fs::read(view.join("deep/er/b.txt")).expect("linked"), b"result");
+    }
+
+    #[test]
+    fn the_digest_of_a_directory_depends_on_names_and_bytes() {
+        let blob = published().record.outputs["out"].files[""];
+        let of = |name: &str| Artifact::directory(BTreeMap::from([(name.to_owned(), blob)])).digest;
+        assert_ne!(of("a"), of("b"));
+        assert_eq!(of("a"), of("a"));
+    }
+}

@@ -1,0 +1,71 @@
+//! What can go wrong while learning or judging.
+
+use crate::nn;
+
+/// Why a training or an evaluation ended without a result.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The observer asked for it.
+    #[error("interrupted")]
+    Interrupted,
+    /// Not even one full batch.
+    #[error("a batch of {batch} is larger than the {samples} training samples; choose a smaller batch")]
+    BatchTooLarge {
+        /// Images per batch.
+        batch: usize,
+        /// Images there are.
+        samples: usize,
+    },
+    /// No images to judge by.
+    #[error("the {what} data is empty")]
+    Empty {
+        /// Which data.
+        what: &'static str,
+    },
+    /// Data and model, or two parts of the data, tell other classes apart.
+    #[error("the {what} data has the classes {found:?}, but the {reference} has {expected:?}")]
+    Classes {
+        /// Which data.
+        what: &'static str,
+        /// Its classes.
+        found: Vec<String>,
+        /// What it was compared with.
+        reference: &'static str,
+        /// The classes of that.
+        expected: Vec<String>,
+    },
+    /// The loss is no longer a number.
+    #[error("epoch {epoch}, batch {batch} of {batches}: the loss is {loss}; lower the learning rate")]
+    Diverged {
+        /// The epoch, from 1.
+        epoch: u32,
+        /// The batch, from 1.
+        batch: usize,
+        /// Batches per epoch.
+        batches: usize,
+        /// NaN or infinity.
+        loss: f64,
+    },
+    /// The validation loss is no longer a number.
+    #[error("epoch {epoch}: the validation loss is {loss}; lower the learning rate")]
+    DivergedInValidation {
+        /// The epoch, from 1.
+        epoch: u32,
+        /// NaN or infinity.
+        loss: f64,
+    },
+    /// A model or a checkpoint that cannot be read.
+    #[error("{file}: {problem}")]
+    Unreadable {
+        /// Which file of it.
+        file: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The network failed.
+    #[error(transparent)]
+    Network(#[from] nn::Error),
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] std::io::Error),
+}

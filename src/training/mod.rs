@@ -1,0 +1,27 @@
+//! Learning from samples and judging what was learnt: the loop, its schedules, checkpoints and metrics. It
+//! knows no stages, no store and no terminal; whoever runs it passes the data in and watches.
+
+mod checkpoint;
+mod error;
+mod evaluate;
+mod fit;
+mod history;
+mod loader;
+mod metrics;
+mod model;
+mod normalisation;
+mod options;
+mod schedule;
+#[cfg(test)]
+mod tests;
+
+pub use checkpoint::Checkpoint;
+pub use error::Error;
+pub use evaluate::{Evaluation, evaluate};
+pub use fit::{Data, Observer, Step, Timing, fit};
+pub use history::{Epoch, best, to_jsonl};
+pub use metrics::{ClassMetrics, Metrics, Tally};
+pub use model::{CARD_FILE, Model, ModelCard, WEIGHTS_FILE};
+pub use normalisation::Normalisation;
+pub use options::{Options, Problem};
+pub use schedule::Schedule;

@@ -1,0 +1,197 @@
+//! What the loop promises: it learns, it goes on where it stopped bit for bit, it stops when it must.
+
+use std::io;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::augment::Samples;
+use crate::dataset::writer_tests::Folder;
+use crate::dataset::{Dataset, DatasetWriter};
+use crate::nn::{Activation, Architecture, Classifier, Network, Trainable};
+
+const LENET: Architecture =
+    Architecture { network: Network::Lenet, activation: Activation::Relu, classes: 10 };
+
+/// Plain grey pictures, to be sorted by brightness into ten classes.
+struct Greys {
+    data: Data,
+    _folders: [TempDir; 2],
+}
+
+impl Greys {
+    fn new(train: usize, val: usize) -> Greys {
+        let of = |count: usize| {
+            let greys: Vec<u8> = (0..count).map(|i| (i * 97 % 250) as u8).collect();
+            let labels: Vec<u8> = greys.iter().map(|grey| grey / 25).collect();
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut writer = DatasetWriter::new(Folder(folder.path().into()), count, 8, 8);
+            for grey in greys {
+                writer.images(&[grey; 3 * 8 * 8]).expect("written");
+            }
+            writer.labels(&labels).expect("written");
+            writer.finish((0..10).map(|class| format!("class {class}")).collect()).expect("written");
+            let dataset = Dataset::open(|file| Some(folder.path().join(file))).expect("a dataset");
+            (folder, Samples::new(dataset).expect("samples"))
+        };
+        let ((a, train), (b, val)) = (of(train), of(val));
+        Greys { data: Data { train, val, normalisation: Normalisation::default() }, _folders: [a, b] }
+    }
+
+    fn fit(&self, options: &Options, observer: &mut Recorder) -> Result<Checkpoint, Error> {
+        let classifier = Classifier::new(&LENET, options.seed).expect("a network");
+        fit(Checkpoint::start(classifier, options), &self.data, options, observer)
+    }
+}
+
+/// Stops after so many steps, and saves each epoch if given a folder.
+struct Recorder<'a> {
+    steps_left: usize,
+    folder: Option<&'a Path>,
+    steps: Vec<Step>,
+}
+
+impl Recorder<'_> {
+    fn new() -> Recorder<'static> {
+        Recorder { steps_left: usize::MAX, folder: None, steps: Vec::new() }
+    }
+}
+
+impl Observer for Recorder<'_> {
+    fn interrupted(&self) -> bool {
+        self.steps.len() >= self.steps_left
+    }
+
+    fn after_step(&mut self, step: &Step) {
+        self.steps.push(*step);
+    }
+
+    fn after_epoch(&mut self, checkpoint: &Checkpoint, _: &Timing) -> io::Result<()> {
+        self.folder.map_or(Ok(()), |folder| checkpoint.save(folder))
+    }
+}
+
+fn options(epochs: u32) -> Options {
+    Options {
+        epochs,
+        batch: 10,
+        lr: 1e-3,
+        weight_decay: 1e-4,
+        schedule: Schedule::default(),
+        label_smoothing: 0.0,
+        seed: 7,
+        patience: None,
+        trainable: Trainable::All,
+    }
+}
+
+#[test]
+fn it_learns_to_tell_greys_apart() {
+    let greys = Greys::new(120, 40);
+    let mut recorder = Recorder::new();
+    let end = greys.fit(&options(4), &mut recorder).expect("it trains");
+    let (first, last) = (end.history[0], end.history[3]);
+    assert!(last.train_loss < 0.7 * first.train_loss, "{first:?} {last:?}");
+    assert!(best(&end.history).expect("four epochs").val_accuracy > 0.3, "{:?}", end.history);
+    assert_eq!(recorder.steps.len(), 48);
+    assert_eq!(recorder.steps[47].loss, last.train_loss);
+}
+
+#[test]
+fn a_training_goes_on_bit_for_bit_where_it_was_stopped() {
+    let greys = Greys::new(25, 10);
+    let straight = greys.fit(&options(4), &mut Recorder::new()).expect("it trains");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    // Two steps per epoch: this stops in the middle of the third.
+    let mut stopped = Recorder { steps_left: 5, folder: Some(folder.path()), ..Recorder::new() };
+    assert!(matches!(greys.fit(&options(4), &mut stopped), Err(Error::Interrupted)));
+    let saved = Checkpoint::load(folder.path(), &LENET, &options(4)).expect("readable").expect("saved");
+    assert_eq!(saved.epochs(), 2);
+    let resumed = fit(saved, &greys.data, &options(4), &mut Recorder::new()).expect("it trains");
+    assert_eq!(resumed.files(), straight.files());
+}
+
+#[test]
+fn more_epochs_go_on_from_the_end_of_fewer() {
+    let greys = Greys::new(20, 10);
+    let short = greys.fit(&options(2), &mut Recorder::new()).expect("it trains");
+    let grown = fit(short, &greys.data, &options(3), &mut Recorder::new()).expect("it trains");
+    let straight = greys.fit(&options(3), &mut Recorder::new()).expect("it trains");
+    assert_eq!(grown.files(), straight.files());
+}
+
+#[test]
+fn the_number_of_threads_changes_no_byte() {
+    let greys = Greys::new(20, 10);
+    let with = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        pool.install(|| greys.fit(&options(1), &mut Recorder::new()).expect("it trains").files())
+    };
+    assert_eq!(with(1), with(3));
+}
+
+#[test]
+fn only_the_latest_checkpoint_is_kept() {
+    let greys = Greys::new(20, 10);
+    let folder = tempfile::tempdir().expect("a folder");
+    assert!(Checkpoint::load(folder.path(), &LENET, &options(2)).expect("readable").is_none());
+    greys
+        .fit(&options(2), &mut Recorder { folder: Some(folder.path()), ..Recorder::new() })
+        .expect("it trains");
+    let names: Vec<_> =
+        std::fs::read_dir(&folder).expect("there").map(|e| e.expect("there").file_name()).collect();
+    assert_eq!(names, ["epoch-000002"]);
+}
+
+#[test]
+fn patience_ends_a_training_that_gets_no_better() {
+    let greys = Greys::new(20, 10);
+    let mut end = greys.fit(&options(1), &mut Recorder::new()).expect("it trains");
+    let worse = Epoch { epoch: 2, val_loss: f64::MAX, ..end.history[0] };
+    let patient = Options { patience: Some(2), epochs: 10, ..options(1) };
+    end.finish(worse);
+    assert!(!end.is_finished(&patient));
+    end.finish(Epoch { epoch: 3, ..worse });
+    assert!(end.is_finished(&patient));
+    let end = fit(end, &greys.data, &patient, &mut Recorder::new()).expect("nothing is left to do");
+    assert_eq!(end.epochs(), 3);
+}
+
+#[test]
+fn the_best_weights_outlive_worse_epochs() {
+    let greys = Greys::new(20, 10);
+    let mut end = greys.fit(&options(1), &mut Recorder::new()).expect("it trains");
+    let first = end.classifier.state();
+    end.finish(Epoch { epoch: 2, val_loss: f64::MAX, ..end.history[0] });
+    assert_eq!(end.best, first);
+}
+
+#[test]
+fn a_loss_that_is_no_number_is_told_with_its_epoch_and_batch() {
+    let error = Greys::new(20, 10).fit(&Options { lr: 1e30, ..options(5) }, &mut Recorder::new()).err();
+    let told = error.expect("it diverges").to_string();
+    assert!(told.starts_with("epoch 1, batch 2 of 2: the loss is "), "{told}");
+}
+
+#[test]
+fn a_batch_larger_than_the_data_is_refused() {
+    let error = Greys::new(8, 10).fit(&options(1), &mut Recorder::new()).err().expect("too large");
+    assert_eq!(
+        error.to_string(),
+        "a batch of 10 is larger than the 8 training samples; choose a smaller batch"
+    );
+}
+
+#[test]
+fn the_batch_size_changes_no_prediction() {
+    let greys = Greys::new(20, 10);
+    let classifier = Classifier::new(&LENET, 1).expect("a network");
+    let judged = |batch| {
+        evaluate(&classifier, &greys.data.val, &Normalisation::default(), batch, |_| Ok(())).expect("judged")
+    };
+    let (a, b) = (judged(10), judged(3));
+    assert_eq!(a.predictions, b.predictions);
+    assert!((a.metrics.loss - b.metrics.loss).abs() < 1e-5);
+}

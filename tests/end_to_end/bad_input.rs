@@ -1,0 +1,147 @@
+//! Bad input ends with a message that names the place and the remedy, the right exit code, and nothing
+//! half-made that a later run would trust.
+
+use std::io::Write;
+
+use crate::incremental::EXPERIMENT;
+use crate::workspace::{Said, Workspace};
+
+/// The problems of a pipeline, none of which lets anything run.
+#[track_caller]
+fn problems<const N: usize>(pipeline: &str, texts: [&str; N]) {
+    let ws = Workspace::new(pipeline);
+    ws.call(&["run", "pipeline.yaml"]).exits(2).says(texts);
+    assert_eq!(ws.count_files("cache") + ws.count_files("data"), 0);
+}
+
+#[test]
+fn all_problems_of_a_pipeline_are_reported_together() {
+    problems(
+        &EXPERIMENT
+            .replace("uses: decode", "uses: decoed")
+            .replace("epochs: 2", "epocs: 2")
+            .replace("batch: 16, lr: 0.0001", "batch: many, lr: 0.0001")
+            .replace("images: images.test", "images: imagse.test"),
+        ["decoed", "did you mean `decode`", "epocs", "did you mean `epochs`", "many", "imagse", "pipeline.yaml:"],
+    );
+}
+
+#[test]
+fn a_cycle_is_reported_with_its_path() {
+    problems(
+        r#"
+stages:
+  a: { uses: command, in: { x: c.o }, with: { run: "true", outs: { o: o } } }
+  b: { uses: command, in: { x: a.o }, with: { run: "true", outs: { o: o } } }
+  c: { uses: command, in: { x: b.o }, with: { run: "true", outs: { o: o } } }
+"#,
+        ["cycle", "a -> b -> c -> a"],
+    );
+}
+
+#[test]
+fn values_out_of_range_name_the_parameter() {
+    problems(&EXPERIMENT.replace("samples: 32", "samples: 0"), ["samples", "pipeline.yaml:"]);
+    problems(&EXPERIMENT.replace("lr: 0.001,", "lr: -1,"), ["lr"]);
+    problems(&EXPERIMENT.replace("hflip: 0.5", "hflip: 1.5"), ["hflip"]);
+}
+
+#[test]
+fn an_unknown_port_is_named_with_the_nearest() {
+    problems(&EXPERIMENT.replace("images.train", "images.trian"), ["trian", "did you mean `train`"]);
+}
+
+#[test]
+fn a_missing_pipeline_file_is_a_mistake_on_the_command_line() {
+    let ws = Workspace::new("");
+    ws.call(&["run", "nothing.yaml"]).exits(2).says(["nothing.yaml", "No such file"]);
+}
+
+#[test]
+fn a_missing_archive_is_named() {
+    let ws = Workspace::new(&archive_pipeline("missing.tar.gz"));
+    let ran = ws.run().failed(["archive"]);
+    assert!(ran.error().contains("missing.tar.gz"), "{}", ran.error());
+}
+
+#[test]
+fn a_wrong_checksum_names_both_and_keeps_nothing() {
+    let ws = Workspace::new(&archive_pipeline("a.tar.gz").replace("a.tar.gz }", "a.tar.gz, md5: 00000000000000000000000000000000 }"));
+    ws.write("a.tar.gz", "hello");
+    let ran = ws.run().failed(["archive"]);
+    for part in ["00000000000000000000000000000000", "5d41402abc4b2a76b9719d911017c592"] {
+        assert!(ran.error().contains(part), "{}", ran.error());
+    }
+    assert_eq!(ws.count_files("cache/blobs") + ws.count_files("cache/records") + ws.count_files("cache/tmp"), 0);
+}
+
+#[test]
+fn broken_archives_say_what_and_where() {
+    let images = |n: usize| vec![7u8; n * 27_648];
+    let names = "airplane\nbird\n".as_bytes();
+    let ok: Vec<(&str, Vec<u8>)> = vec![
+        ("class_names.txt", names.to_vec()),
+        ("train_X.bin", images(2)),
+        ("train_y.bin", vec![1, 2]),
+        ("test_X.bin", images(1)),
+        ("test_y.bin", vec![1]),
+    ];
+    let with = |name: &str, bytes: Vec<u8>| {
+        ok.iter().map(|(n, b)| (*n, if *n == name { bytes.clone() } else { b.clone() })).collect::<Vec<_>>()
+    };
+    assert_decode(&pack(&ok)).succeeds();
+    let whole = pack(&ok);
+    assert_decode(&whole[..whole.len() / 2]).exits(1).says(["truncated"]);
+    assert_decode(b"not a gzip file").exits(1).says(["gzip"]);
+    assert_decode(&pack(&with("train_y.bin", vec![0, 1]))).exits(1).says(["train_y.bin", "label 0"]);
+    assert_decode(&pack(&with("train_y.bin", vec![1, 11]))).exits(1).says(["train_y.bin", "label 11"]);
+    assert_decode(&pack(&with("train_y.bin", vec![1, 2, 2]))).exits(1).says(["train_y.bin", "3", "2"]);
+    assert_decode(&pack(&with("test_X.bin", vec![0; 27_647]))).exits(1).says(["test_X.bin", "27648"]);
+    assert_decode(&pack(&ok[..4])).exits(1).says(["test_y.bin"]);
+}
+
+#[test]
+fn a_batch_larger_than_the_data_is_refused() {
+    let mut ws = Workspace::new(EXPERIMENT);
+    ws.set("train.batch", 64);
+    let ran = ws.run().failed(["train"]);
+    assert!(ran.error().contains("64") && ran.error().contains("32"), "{}", ran.error());
+}
+
+#[test]
+fn an_unwritable_cache_is_named_with_the_remedy() {
+    let ws = Workspace::new(EXPERIMENT);
+    ws.write("file", "");
+    ws.call(&["run", "pipeline.yaml", "--cache", "file/cache"]).exits(1).says(["file/cache", "--cache DIR"]);
+}
+
+fn archive_pipeline(url: &str) -> String {
+    format!(
+        "stages:\n  archive: {{ uses: download, with: {{ url: {url} }} }}\n  images: {{ uses: decode, in: {{ archive: archive }} }}\n"
+    )
+}
+
+/// Decodes an archive; nothing of a broken one is kept as a result.
+#[track_caller]
+fn assert_decode(archive: &[u8]) -> Said {
+    let ws = Workspace::new(&archive_pipeline("a.tar.gz"));
+    ws.write("a.tar.gz", archive);
+    let said = ws.call(&["run", "pipeline.yaml"]);
+    let records = if said.code == Some(0) { 2 } else { 1 };
+    assert_eq!(ws.count_files("cache/records"), records, "{said:#?}");
+    said
+}
+
+/// A .tar.gz with these members below `stl10_binary/`.
+fn pack(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    for (name, bytes) in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, format!("stl10_binary/{name}"), bytes.as_slice()).expect("in memory");
+    }
+    let mut gzip = archive.into_inner().expect("in memory");
+    gzip.flush().expect("in memory");
+    gzip.finish().expect("in memory")
+}

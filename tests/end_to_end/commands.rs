@@ -1,0 +1,163 @@
+//! What reruns after which edit, on pipelines of small shell commands.
+
+use crate::workspace::Workspace;
+
+/// `words` -> `upper` -> `count`, and `other`, which depends on nothing.
+const CHAIN: &str = r#"
+name: chain
+stages:
+  words: { uses: command, with: { run: "printf 'one two' > words.txt", outs: { text: words.txt } } }
+  upper: { uses: command, in: { text: words.text }, with: { run: "tr a-z A-Z < in/text > upper.txt", outs: { text: upper.txt } } }
+  count: { uses: command, in: { text: upper.text }, with: { run: "wc -c < in/text > n.txt", outs: { n: n.txt } } }
+  other: { uses: command, with: { run: "echo other > o.txt", outs: { o: o.txt } } }
+"#;
+
+#[test]
+fn a_second_run_has_nothing_to_do() {
+    let ws = Workspace::new(CHAIN);
+    ws.run().ran(["words", "upper", "count", "other"]);
+    ws.run().ran([]).reused(["words", "upper", "count", "other"]);
+    ws.call(&["run", "pipeline.yaml"]).succeeds().says(["nothing to do: all 4 stages are up to date"]);
+    assert_eq!(ws.read("data/chain/count/n.txt").trim(), "7");
+}
+
+#[test]
+fn an_edit_reruns_the_stage_and_what_lies_behind_it() {
+    let mut ws = Workspace::new(CHAIN);
+    ws.run().ran(["words", "upper", "count", "other"]);
+    ws.set("words.run", "printf 'one two three' > words.txt");
+    let status = ws.call(&["status", "pipeline.yaml"]).succeeds();
+    status.says([
+        "words.run \"printf 'one two' > words.txt\" -> \"printf 'one two three' > words.txt\"",
+        "depends on words",
+        "3 of 4 stages to run",
+    ]);
+    ws.run().ran(["words", "upper", "count"]).reused(["other"]);
+    assert_eq!(ws.read("data/chain/count/n.txt").trim(), "13");
+}
+
+#[test]
+fn the_same_bytes_again_stop_the_wave() {
+    let mut ws = Workspace::new(CHAIN);
+    ws.run().ran(["words", "upper", "count", "other"]);
+    ws.set("words.run", "printf 'one '  > words.txt; printf two >> words.txt");
+    ws.run().ran(["words"]).reused(["upper", "count", "other"]);
+}
+
+#[test]
+fn comments_order_quotes_and_names_rerun_nothing() {
+    let ws = Workspace::new(CHAIN);
+    ws.run().ran(["words", "upper", "count", "other"]);
+    ws.write(
+        "pipeline.yaml",
+        r#"# the same work, told otherwise
+name: renamed
+stages:
+  another: { with: { outs: { o: 'o.txt' }, run: echo other > o.txt }, uses: command }
+  last: { uses: command, in: { text: middle.text }, with: { run: 'wc -c < in/text > n.txt', outs: { n: n.txt } } }
+  middle: { uses: command, in: { text: first.text }, with: { run: "tr a-z A-Z < in/text > upper.txt", outs: { text: upper.txt } } }
+  first:
+    uses: command
+    with:
+      outs: { text: words.txt }
+      run: "printf 'one two' > words.txt"
+"#,
+    );
+    ws.run().ran([]).reused(["another", "last", "middle", "first"]);
+}
+
+#[test]
+fn a_reason_names_field_values_and_line() {
+    let ws = Workspace::new(CHAIN);
+    ws.run().ran(["words", "upper", "count", "other"]);
+    ws.write("pipeline.yaml", CHAIN.replace("echo other > o.txt", "echo another > o.txt"));
+    let ran = ws.run().ran(["other"]);
+    let expected = "other.run \"echo other > o.txt\" -> \"echo another > o.txt\" (pipeline.yaml:7)";
+    assert_eq!(ran.reasons("other"), [expected]);
+}
+
+#[test]
+fn forcing_runs_again_and_stage_limits_the_run() {
+    let ws = Workspace::new(CHAIN);
+    ws.run_with(&["--stage", "upper"]).ran(["words", "upper"]);
+    ws.run_with(&["--force", "words"]).ran(["words", "count", "other"]).reused(["upper"]);
+    ws.call(&["run", "pipeline.yaml", "--force", "wrods"]).exits(2).says(["did you mean `words`?"]);
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let ws = Workspace::new(CHAIN);
+    ws.call(&["run", "pipeline.yaml", "--dry-run"]).succeeds().says(["first run", "4 of 4 stages to run"]);
+    assert_eq!(ws.count_files("cache") + ws.count_files("data"), 0);
+}
+
+#[test]
+fn a_failure_stops_the_run_unless_it_keeps_going() {
+    let mut ws = Workspace::new(CHAIN);
+    ws.set("upper.run", "echo broken >&2; exit 3");
+    let ran = ws.run_with(&["--jobs", "1"]).failed(["upper"]);
+    assert!(ran.error().contains("broken"), "{}", ran.error());
+    ws.run_with(&["--keep-going"]).failed(["upper"]);
+    ws.call(&["show", "pipeline.yaml", "other"]).succeeds().says(["up to date"]);
+}
+
+#[test]
+fn a_failed_stage_leaves_its_former_result_in_place() {
+    let mut ws = Workspace::new(CHAIN);
+    ws.run().ran(["words", "upper", "count", "other"]);
+    ws.set("count.run", "echo wrong > n.txt; exit 1");
+    ws.run().failed(["count"]);
+    assert_eq!(ws.read("data/chain/count/n.txt").trim(), "7");
+    ws.set("count.run", "wc -c < in/text > n.txt");
+    ws.run().ran([]);
+}
+
+#[test]
+fn two_processes_do_the_work_once() {
+    let pipeline = r#"
+stages:
+  slow: { uses: command, with: { run: "sleep 1; echo x >> $COUNTER; echo done > d.txt", outs: { d: d.txt }, env: [COUNTER] } }
+"#;
+    let ws = Workspace::new(pipeline);
+    let counter = ws.path("counter");
+    // Every test of this program has its own workspace; the variable only names a file in it.
+    let run = || {
+        std::process::Command::new(env!("CARGO_BIN_EXE_stlpipe"))
+            .current_dir(ws.path(""))
+            .env("COUNTER", &counter)
+            .args(["run", "pipeline.yaml"])
+            .status()
+            .expect("the program starts")
+    };
+    std::thread::scope(|scope| {
+        let first = scope.spawn(run);
+        let second = scope.spawn(run);
+        assert!(first.join().expect("no panic").success() && second.join().expect("no panic").success());
+    });
+    assert_eq!(ws.read("counter"), "x\n");
+}
+
+#[test]
+fn an_artifact_is_copied_out() {
+    let ws = Workspace::new(CHAIN);
+    ws.call(&["get", "pipeline.yaml", "count.n", "-o", "copy.txt"]).exits(1).says(["stlpipe run"]);
+    ws.run().ran(["words", "upper", "count", "other"]);
+    ws.call(&["get", "pipeline.yaml", "count.n", "-o", "copy.txt"]).succeeds();
+    assert_eq!(ws.read("copy.txt").trim(), "7");
+    ws.call(&["cache", "ls"]).succeeds().says(["4 results in cache"]);
+}
+
+#[test]
+fn a_changed_dependency_counts_by_its_content() {
+    let pipeline = r#"
+stages:
+  copy: { uses: command, with: { run: "cp script.sh o.txt", deps: [script.sh], outs: { o: o.txt } } }
+"#;
+    let ws = Workspace::new(pipeline);
+    ws.write("script.sh", "one");
+    ws.run().ran(["copy"]);
+    ws.write("script.sh", "one");
+    ws.run().ran([]);
+    ws.write("script.sh", "two");
+    ws.run().ran(["copy"]);
+}
