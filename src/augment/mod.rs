@@ -1,6 +1,7 @@
 //! Image transforms with torchvision's semantics on Pillow's arithmetic, and the random choice of their
 //! parameters. It turns a dataset into samples, and knows nothing of stages or networks.
 
+mod bytes;
 mod color;
 mod contact_sheet;
 mod crop;

@@ -2,7 +2,12 @@
 //! a triangle filter as wide as the scale, its weights rounded to 22 bits, first along rows, then along columns,
 //! with rounding to bytes in between.
 
+use std::ops::Range;
+
+use pulp::Arch;
+
 use super::Picture;
+use crate::dataset::transpose::transpose;
 
 /// A rectangle inside a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,21 +26,24 @@ impl Window {
 }
 
 /// Cuts the window out and scales it to the given size.
+///
+/// Both passes filter whole rows, for which the first one works on the transposed picture. Like Pillow up to
+/// version 12, rows are always scaled before columns; version 13 takes the cheaper order, which may differ by 1 level.
 pub(super) fn resize(picture: &mut Picture, window: Window, height: usize, width: usize) {
     let (full_height, full_width) = (picture.height(), picture.width());
     let along_rows = Filter::new(window.width, width);
     let along_columns = Filter::new(window.height, height);
-    let mut narrowed = vec![0; window.height * width];
+    let mut columns = vec![0; window.width * window.height]; // (window width, window height)
+    let mut narrowed_columns = vec![0; width * window.height]; // (width, window height)
+    let mut narrowed = vec![0; window.height * width]; // (window height, width)
     picture.redraw(height, width, |from, to| {
         let planes = from.chunks_exact(full_height * full_width).zip(to.chunks_exact_mut(height * width));
         for (plane, out) in planes {
-            let rows = plane.chunks_exact(full_width).skip(window.top).take(window.height);
-            for (row, out) in rows.zip(narrowed.chunks_exact_mut(width)) {
-                along_rows.filter_row(&row[window.left..][..window.width], out);
-            }
-            for (out, taps) in out.chunks_exact_mut(width).zip(&along_columns.taps) {
-                filter_columns(taps, &narrowed, out);
-            }
+            let from_corner = &plane[window.top * full_width + window.left..];
+            transpose(from_corner, full_width, window.height, window.width, &mut columns);
+            along_rows.average_rows(&columns, window.height, &mut narrowed_columns);
+            transpose(&narrowed_columns, window.height, width, window.height, &mut narrowed);
+            along_columns.average_rows(&narrowed, width, out);
         }
     });
 }
@@ -46,13 +54,11 @@ const PRECISION_BITS: u32 = 32 - 8 - 2;
 /// Half of one byte step, so that cutting off rounds to nearest.
 const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
-/// For every output position the input positions that it averages.
+/// For every output position the input positions that it averages, and with which weights.
 struct Filter {
-    taps: Vec<Taps>,
-}
-
-struct Taps {
-    start: usize,
+    /// The input positions.
+    taps: Vec<Range<usize>>,
+    /// The weights of all taps, one after the other.
     weights: Vec<i32>,
 }
 
@@ -60,48 +66,68 @@ impl Filter {
     fn new(input: usize, output: usize) -> Filter {
         let scale = input as f64 / output as f64;
         let support = scale.max(1.0);
-        let taps = (0..output).map(|position| {
+        let mut filter = Filter { taps: Vec::with_capacity(output), weights: Vec::new() };
+        let mut triangle = Vec::new();
+        for position in 0..output {
             let center = (position as f64 + 0.5) * scale;
             let start = (center - support + 0.5).max(0.0) as usize;
             let end = ((center + support + 0.5) as usize).min(input);
-            let triangle = |i| (1.0 - ((i as f64 - center + 0.5) * (1.0 / support)).abs()).max(0.0);
-            let weights: Vec<f64> = (start..end).map(triangle).collect();
-            let sum: f64 = weights.iter().sum();
-            Taps { start, weights: weights.iter().map(|weight| fixed(weight / sum)).collect() }
-        });
-        Filter { taps: taps.collect() }
+            let weight = |i| (1.0 - ((i as f64 - center + 0.5) * (1.0 / support)).abs()).max(0.0);
+            triangle.clear();
+            triangle.extend((start..end).map(weight));
+            let sum: f64 = triangle.iter().sum();
+            filter.weights.extend(triangle.iter().map(|weight| fixed(weight / sum)));
+            filter.taps.push(start..end);
+        }
+        filter
     }
 
-    fn filter_row(&self, row: &[u8], out: &mut [u8]) {
-        for (out, taps) in out.iter_mut().zip(&self.taps) {
-            let pixels = &row[taps.start..][..taps.weights.len()];
-            let products = pixels.iter().zip(&taps.weights).map(|(pixel, weight)| i32::from(*pixel) * weight);
-            *out = to_byte(products.sum::<i32>() + HALF);
-        }
+    /// Writes each row of `out` as the weighted average of some rows of `rows`, all of the same width.
+    fn average_rows(&self, rows: &[u8], width: usize, out: &mut [u8]) {
+        let targets = self.taps.iter().zip(out.chunks_exact_mut(width));
+        Arch::new().dispatch(
+            // Consumes `targets`: a closure that could be called twice would not be compiled for wide vectors.
+            #[inline(always)]
+            || {
+                let mut weights = self.weights.as_slice();
+                for (taps, out) in targets {
+                    let (now, later) = weights.split_at(taps.len());
+                    weights = later;
+                    let rows = &rows[taps.start * width..taps.end * width];
+                    let (pieces, rest) = out.as_chunks_mut::<LANES>();
+                    let whole = pieces.len() * LANES;
+                    for (i, piece) in pieces.iter_mut().enumerate() {
+                        *piece = average::<LANES>(rows, width, i * LANES, now);
+                    }
+                    for (i, pixel) in rest.iter_mut().enumerate() {
+                        [*pixel] = average::<1>(rows, width, whole + i, now);
+                    }
+                }
+            },
+        );
     }
 }
 
-/// One row of the result as the weighted sum of rows of the input, which is as wide.
-fn filter_columns(taps: &Taps, rows: &[u8], out: &mut [u8]) {
-    let width = out.len();
-    let mut sums = vec![HALF; width];
-    for (row, weight) in rows.chunks_exact(width).skip(taps.start).zip(&taps.weights) {
-        for (sum, pixel) in sums.iter_mut().zip(row) {
+/// So many neighbouring pixels are averaged at a time.
+const LANES: usize = 16;
+
+/// The weighted average of rows, for `N` columns from `column` on.
+#[inline(always)]
+fn average<const N: usize>(rows: &[u8], width: usize, column: usize, weights: &[i32]) -> [u8; N] {
+    let mut sums = [HALF; N];
+    for (i, weight) in weights.iter().enumerate() {
+        let row = &rows[i * width + column..];
+        let pixels: &[u8; N] = row.first_chunk().expect("the columns are inside the row");
+        for (sum, pixel) in sums.iter_mut().zip(pixels) {
             *sum += i32::from(*pixel) * weight;
         }
     }
-    for (out, sum) in out.iter_mut().zip(&sums) {
-        *out = to_byte(*sum);
-    }
+    sums.map(|sum| (sum >> PRECISION_BITS).clamp(0, 255) as u8)
 }
 
 /// The nearest multiple of 2^-22, as a count of them; weights of a triangle are never negative.
 fn fixed(weight: f64) -> i32 {
     (weight * f64::from(1 << PRECISION_BITS) + 0.5) as i32
-}
-
-fn to_byte(sum: i32) -> u8 {
-    (sum >> PRECISION_BITS).clamp(0, 255) as u8
 }
 
 #[cfg(test)]
@@ -119,9 +145,11 @@ mod tests {
     #[test]
     fn weights_of_every_position_add_up_to_one() {
         for (input, output) in [(96, 80), (40, 96), (1, 5), (5, 1), (96, 7), (33, 120)] {
-            for taps in Filter::new(input, output).taps {
-                let sum: i32 = taps.weights.iter().sum();
-                assert!((sum - (1 << PRECISION_BITS)).abs() <= taps.weights.len() as i32);
+            let filter = Filter::new(input, output);
+            let mut weights = filter.weights.iter();
+            for taps in filter.taps {
+                let sum: i32 = weights.by_ref().take(taps.len()).sum();
+                assert!((sum - (1 << PRECISION_BITS)).abs() <= taps.len() as i32);
             }
         }
     }

@@ -9,6 +9,7 @@ mod reader;
 mod shard;
 pub mod split;
 pub mod stl10;
+pub mod transpose;
 mod writer;
 
 pub use error::{ArchiveProblem, Error};

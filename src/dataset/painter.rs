@@ -105,8 +105,11 @@ impl Scene {
     }
 
     fn figure_covers(&self, y: f64, x: f64) -> bool {
-        // In the figure's own frame the radius is 1.
+        // In the figure's own frame the radius is 1; corners reach a little farther.
         let (y, x) = ((y - self.center.0) / self.radius, (x - self.center.1) / self.radius);
+        if x * x + y * y > 1.25 {
+            return false;
+        }
         let (sin, cos) = self.turn;
         self.figure.covers(cos * x + sin * y, cos * y - sin * x, self.repeats)
     }
@@ -128,9 +131,9 @@ enum Figure {
 }
 
 impl Figure {
-    /// Whether it covers a point of its own frame, in which it reaches from -1 to 1 in both directions.
+    /// Whether it covers a point of its own frame, in which nothing reaches farther than sqrt(1.25) from the middle.
     fn covers(self, u: f64, v: f64, repeats: f64) -> bool {
-        let r = u.hypot(v);
+        let r = (u * u + v * v).sqrt();
         let odd = |t: f64| (t * repeats).rem_euclid(1.0) < 0.5;
         let from_middle = |t: f64| (t * repeats).rem_euclid(1.0) - 0.5;
         match self {
@@ -142,7 +145,7 @@ impl Figure {
             Figure::Star => r < 0.65 + 0.3 * (5.0 * v.atan2(u)).cos(),
             Figure::Stripes => r < 1.0 && odd(u),
             Figure::Checker => r < 1.0 && odd(u) != odd(v),
-            Figure::Dots => r < 1.0 && from_middle(u).hypot(from_middle(v)) < 0.32,
+            Figure::Dots => r < 1.0 && from_middle(u).powi(2) + from_middle(v).powi(2) < 0.32f64.powi(2),
             Figure::Waves => r < 1.0 && odd(u + 0.25 * (5.0 * v).sin()),
         }
     }
@@ -150,7 +153,8 @@ impl Figure {
 
 impl Spot {
     fn covers(&self, y: f64, x: f64) -> bool {
-        (y - self.center.0).hypot(x - self.center.1) < self.radius
+        let (y, x) = (y - self.center.0, x - self.center.1);
+        x * x + y * y < self.radius * self.radius
     }
 }
 

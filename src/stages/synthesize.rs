@@ -179,7 +179,8 @@ mod tests {
     #[test]
     fn it_stops_when_interrupted() {
         let job = TestJob::new().interrupt_after(1);
-        let stage = (KIND.read)(&json!({ "train_per_class": 100 })).expect("the parameters are right");
+        let stage = (KIND.read)(&json!({ "train_per_class": 20, "test_per_class": 1 }))
+            .expect("the parameters are right");
         assert!(matches!(stage.run(&job), Err(StageError::Interrupted)));
     }
 

@@ -81,10 +81,6 @@ impl Member {
 /// Turns the planes of one image from column-major to row-major, or back, which is the same.
 fn transpose(image: &[u8], out: &mut [u8]) {
     for (plane, out) in image.chunks_exact(SIDE * SIDE).zip(out.chunks_exact_mut(SIDE * SIDE)) {
-        for (y, row) in out.chunks_exact_mut(SIDE).enumerate() {
-            for (x, pixel) in row.iter_mut().enumerate() {
-                *pixel = plane[x * SIDE + y];
-            }
-        }
+        super::transpose::transpose(plane, SIDE, SIDE, SIDE, out);
     }
 }
