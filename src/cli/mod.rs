@@ -60,7 +60,7 @@ pub fn main() -> ExitCode {
         out.flush()?;
         Ok(code)
     });
-    outcome.unwrap_or_else(|failure| failure.report())
+    outcome.unwrap_or_else(Failure::report)
 }
 
 fn dispatch(command: &Command, out: &mut dyn Write) -> Result<ExitCode, Failure> {

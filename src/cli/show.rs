@@ -12,7 +12,7 @@ use super::target::{self, Target};
 use super::words::{age, bytes, duration, figure, metrics, table};
 use super::{picture, status};
 use crate::engine::{Decision, Experiment, KeyParts, Planner, Verdict};
-use crate::store::{Artifact, Record, Store};
+use crate::store::{Artifact, Digest, Record, Store};
 
 /// Arguments of `show`.
 #[derive(Debug, clap::Args)]
@@ -136,7 +136,7 @@ impl<'a> StageView<'a> {
             self.record.as_ref().and_then(|r| serde_json::from_value::<KeyParts>(r.identity.clone()).ok());
         let decl = self.experiment.pipeline.stage(self.target.id);
         let digest = |port: &String| {
-            parts.as_ref().and_then(|parts| parts.inputs.get(port)).map(|d| d.short()).unwrap_or_default()
+            parts.as_ref().and_then(|parts| parts.inputs.get(port)).map(Digest::short).unwrap_or_default()
         };
         decl.inputs.iter().map(|(port, from)| vec![port.clone(), from.to_string(), digest(port)]).collect()
     }

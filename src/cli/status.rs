@@ -8,7 +8,7 @@ use serde_json::json;
 use super::args::{PipelineArgs, look};
 use super::exit::Failure;
 use super::words::{count, table};
-use crate::engine::{Plan, Reason, Verdict};
+use crate::engine::{KeyParts, Plan, Reason, Verdict};
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -79,7 +79,7 @@ fn to_json(pipeline: &str, plan: &Plan) -> serde_json::Value {
             json!({
                 "stage": name.as_str(),
                 "verdict": if matches!(decision.verdict, Verdict::Reuse(_)) { "reuse" } else { "run" },
-                "key": decision.parts.as_ref().map(|parts| parts.key()),
+                "key": decision.parts.as_ref().map(KeyParts::key),
                 "reasons": reasons.iter().map(ToString::to_string).collect::<Vec<_>>(),
             })
         })

@@ -8,9 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Stop;
 use super::event::{Event, Observer};
+use super::key::KeyParts;
 use super::stage::{Holds, Input, InputFile, Job, ONLY_FILE, OutputFile, OutputPort, Progress, StageError};
 use crate::pipeline::StageName;
-use crate::store::{Artifact, Blob, BlobWriter, Digest, Form, Slot, Stamp, Store};
+use crate::store::{Artifact, Blob, BlobWriter, Digest, Form, Record, Slot, Stamp, Store};
 
 /// The job of one running stage.
 pub(super) struct StoreJob<'a> {
@@ -31,14 +32,11 @@ pub(super) struct Made {
 }
 
 impl Made {
-    /// The finished artifacts by port, and the metrics.
+    /// The record of what was made.
     ///
     /// # Errors
-    /// The ports on which nothing was made, which is a bug of the stage.
-    pub(super) fn collect(
-        self,
-        ports: &[OutputPort],
-    ) -> Result<(BTreeMap<String, Artifact>, BTreeMap<String, f64>), StageError> {
+    /// If nothing was made on a port, which is a bug of the stage.
+    pub(super) fn into_record(self, parts: &KeyParts, ports: &[OutputPort]) -> Result<Record, StageError> {
         let Made { mut files, metrics } = self;
         let mut outputs = BTreeMap::new();
         for port in ports {
@@ -50,7 +48,9 @@ impl Made {
             let missing = || StageError::message(format!("the stage made no output `{}`", port.name));
             outputs.insert(port.name.clone(), artifact.ok_or_else(missing)?);
         }
-        Ok((outputs, metrics))
+        let mut record = Record::new(parts.key(), serde_json::to_value(parts)?, outputs);
+        record.metrics = metrics;
+        Ok(record)
     }
 }
 

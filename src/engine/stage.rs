@@ -20,8 +20,11 @@ pub struct StageKind {
     /// The JSON Schema of `with:`.
     pub schema: fn() -> Value,
     /// Reads `with:`, filling in defaults, or says everything that is wrong with it.
-    pub read: fn(&Value) -> Result<Box<dyn Stage>, Vec<Complaint>>,
+    pub read: ReadParams,
 }
+
+/// Makes a stage of its `with:` block.
+pub type ReadParams = fn(&Value) -> Result<Box<dyn Stage>, Vec<Complaint>>;
 
 /// A stage whose parameters have been read and checked.
 pub trait Stage: Send + Sync {

@@ -74,9 +74,7 @@ impl Worker<'_> {
         let bug = || StageError::message("stopped by a bug in stlpipe; the panic message says where");
         outcome.unwrap_or_else(|_| Err(bug()))?;
         let made = job.made.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let (outputs, metrics) = made.collect(&decl.ports.outputs)?;
-        let mut record = Record::new(slot.key(), serde_json::to_value(&self.parts)?, outputs);
-        record.metrics = metrics;
+        let mut record = made.into_record(&self.parts, &decl.ports.outputs)?;
         record.seconds = begun.elapsed().as_secs_f64();
         record.started = seconds_since_1970().saturating_sub(record.seconds as u64);
         record.peak_memory = peak_memory();

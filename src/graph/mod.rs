@@ -1,4 +1,4 @@
-//! Knows which stage needs which: an order in which all can run, what lies before and behind a stage, circles,
+//! Knows which stage needs which: an order in which all can run, what lies before and behind a stage, cycles,
 //! and pictures of it. It keeps petgraph to itself and does not know what a stage is.
 
 mod export;
@@ -14,7 +14,7 @@ use crate::pipeline::{self, Catalogue, Pipeline, Problems, Setting};
 /// Reads a pipeline file, checks it whole, and puts its stages in order.
 ///
 /// # Errors
-/// Everything that is wrong with the pipeline, circles included.
+/// Everything that is wrong with the pipeline, cycles included.
 pub fn load<C: Catalogue>(
     path: &Path,
     settings: &[Setting],
@@ -23,9 +23,9 @@ pub fn load<C: Catalogue>(
     let mut draft = pipeline::read(path, settings, catalogue);
     match Graph::new(draft.stage_count(), draft.links()) {
         Ok(graph) => Ok((draft.finish()?, graph)),
-        Err(circles) => {
-            for circle in &circles {
-                draft.reject_circle(circle);
+        Err(cycles) => {
+            for cycle in &cycles {
+                draft.reject_cycle(cycle);
             }
             Err(draft.into_problems())
         }
@@ -67,7 +67,7 @@ stages:
     }
 
     #[test]
-    fn circles_are_told_together_with_all_other_problems() {
+    fn cycles_are_told_together_with_all_other_problems() {
         insta::assert_snapshot!(load(TANGLED).unwrap_err(), @r"
         error: the stages form a cycle: a -> b -> c -> a
          --> p.yaml:3:53

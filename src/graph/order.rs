@@ -11,7 +11,7 @@ use petgraph::visit::{Dfs, Reversed};
 
 use crate::pipeline::{Link, StageId};
 
-/// Stages and their needs, without circles.
+/// Stages and their needs, without cycles.
 #[derive(Debug)]
 pub struct Graph {
     /// One node per stage at the stage's position, one edge per pair of stages, from maker to reader.
@@ -23,7 +23,7 @@ impl Graph {
     /// Builds the graph of a number of stages.
     ///
     /// # Errors
-    /// One circle for each group of stages that need each other: its links in order, the last leading back to
+    /// One cycle for each group of stages that need each other: its links in order, the last leading back to
     /// where the first starts.
     ///
     /// # Panics
@@ -40,7 +40,7 @@ impl Graph {
             needs.add_edge(node(from), node(to), ());
         }
         let order = order(&needs);
-        if order.len() == stages { Ok(Graph { needs, order }) } else { Err(circles(&needs, links)) }
+        if order.len() == stages { Ok(Graph { needs, order }) } else { Err(cycles(&needs, links)) }
     }
 
     /// All stages, each after what it needs, and otherwise in the order of declaration.
@@ -106,17 +106,17 @@ fn order(needs: &DiGraph<(), ()>) -> Vec<StageId> {
     order
 }
 
-/// A shortest circle through the first stage of each group of stages that need each other.
-fn circles(needs: &DiGraph<(), ()>, links: &[Link]) -> Vec<Vec<Link>> {
+/// A shortest cycle through the first stage of each group of stages that need each other.
+fn cycles(needs: &DiGraph<(), ()>, links: &[Link]) -> Vec<Vec<Link>> {
     let tangled = |group: &Vec<NodeIndex>| group.len() > 1 || needs.contains_edge(group[0], group[0]);
     let mut groups: Vec<Vec<StageId>> =
         kosaraju_scc(needs).into_iter().filter(tangled).map(|group| sorted(group.into_iter())).collect();
     groups.sort_unstable();
-    groups.iter().map(|group| circle(needs, group[0], links)).collect()
+    groups.iter().map(|group| cycle(needs, group[0], links)).collect()
 }
 
 /// The links of a shortest way from a stage back to itself, which must exist.
-fn circle(needs: &DiGraph<(), ()>, start: StageId, links: &[Link]) -> Vec<Link> {
+fn cycle(needs: &DiGraph<(), ()>, start: StageId, links: &[Link]) -> Vec<Link> {
     let mut came_from = vec![None; needs.node_count()];
     let mut queue = VecDeque::from([node(start)]);
     while let Some(here) = queue.pop_front() {
@@ -127,17 +127,17 @@ fn circle(needs: &DiGraph<(), ()>, start: StageId, links: &[Link]) -> Vec<Link> 
             }
         }
     }
-    let mut circle = vec![];
+    let mut cycle = vec![];
     let mut to = start;
     while let Some(from) = came_from[to.0] {
-        circle.extend(links.iter().find(|link| link.from == from && link.to == to).cloned());
+        cycle.extend(links.iter().find(|link| link.from == from && link.to == to).cloned());
         to = from;
         if from == start {
             break;
         }
     }
-    circle.reverse();
-    circle
+    cycle.reverse();
+    cycle
 }
 
 #[cfg(test)]
@@ -155,9 +155,9 @@ mod tests {
         Graph::new(stages, &links(pairs)).unwrap()
     }
 
-    fn circles_of(stages: usize, pairs: &[(usize, usize)]) -> Vec<Vec<usize>> {
-        let circles = Graph::new(stages, &links(pairs)).unwrap_err();
-        circles.iter().map(|circle| circle.iter().map(|link| link.from.0).collect()).collect()
+    fn cycles_of(stages: usize, pairs: &[(usize, usize)]) -> Vec<Vec<usize>> {
+        let cycles = Graph::new(stages, &links(pairs)).unwrap_err();
+        cycles.iter().map(|cycle| cycle.iter().map(|link| link.from.0).collect()).collect()
     }
 
     fn ids<const N: usize>(ids: [usize; N]) -> [StageId; N] {
@@ -187,18 +187,18 @@ mod tests {
     }
 
     #[test]
-    fn each_tangle_gives_its_shortest_circle() {
+    fn each_tangle_gives_its_shortest_cycle() {
         let pairs = [(0, 1), (1, 2), (2, 0), (1, 0), (3, 4), (4, 5), (5, 3), (5, 6)];
-        assert_eq!(circles_of(7, &pairs), [vec![0, 1], vec![3, 4, 5]]);
-        assert_eq!(circles_of(1, &[(0, 0)]), [vec![0]]);
+        assert_eq!(cycles_of(7, &pairs), [vec![0, 1], vec![3, 4, 5]]);
+        assert_eq!(cycles_of(1, &[(0, 0)]), [vec![0]]);
     }
 
     #[test]
-    fn long_chains_and_circles_need_no_deep_stack() {
+    fn long_chains_and_cycles_need_no_deep_stack() {
         let mut chain: Vec<(usize, usize)> = (1..100_000).map(|n| (n - 1, n)).collect();
         assert_eq!(graph(100_000, &chain).ancestors(StageId(99_999)).len(), 99_999);
         chain.push((99_999, 0));
-        assert_eq!(circles_of(100_000, &chain)[0].len(), 100_000);
+        assert_eq!(cycles_of(100_000, &chain)[0].len(), 100_000);
     }
 
     proptest! {
@@ -210,10 +210,10 @@ mod tests {
                     prop_assert!(pairs.iter().all(|&(from, to)| place(from) < place(to)));
                     prop_assert_eq!(graph.order().len(), 20);
                 }
-                Err(circles) => for circle in circles {
-                    let turned = circle.iter().cycle().skip(1);
-                    prop_assert!(!circle.is_empty());
-                    prop_assert!(circle.iter().zip(turned).all(|(link, next)| link.to == next.from));
+                Err(cycles) => for cycle in cycles {
+                    let turned = cycle.iter().cycle().skip(1);
+                    prop_assert!(!cycle.is_empty());
+                    prop_assert!(cycle.iter().zip(turned).all(|(link, next)| link.to == next.from));
                 },
             }
         }

@@ -55,11 +55,10 @@ impl<S> Draft<S> {
     ///
     /// # Panics
     /// If a link is none of [`Draft::links`].
-    pub fn reject_circle(&mut self, circle: &[Link]) {
-        let Some((first, others)) = circle.split_first() else { return };
-        let names: Vec<&str> = circle.iter().map(|link| self.names[link.from.0].as_str()).collect();
-        let message =
-            format!("the stages form a cycle: {} -> {}", names.join(" -> "), names[0]);
+    pub fn reject_cycle(&mut self, cycle: &[Link]) {
+        let Some((first, others)) = cycle.split_first() else { return };
+        let names: Vec<&str> = cycle.iter().map(|link| self.names[link.from.0].as_str()).collect();
+        let message = format!("the stages form a cycle: {} -> {}", names.join(" -> "), names[0]);
         let path =
             |link: &Link| ["stages", self.names[link.to.0].as_str(), "in", &link.port].map(str::to_owned);
         let places = others.iter().filter_map(|link| {

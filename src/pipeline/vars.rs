@@ -184,12 +184,8 @@ impl Vars<'_> {
         }
         let path = ["vars".to_owned(), name.to_owned()];
         if let Some(start) = self.asking.iter().position(|asked| asked == name) {
-            let circle = [&self.asking[start..], &path[1..]].concat().join(" -> ");
-            return self.complain(
-                &path,
-                format!("variables refer to each other in a circle: {circle}"),
-                None,
-            );
+            let cycle = [&self.asking[start..], &path[1..]].concat().join(" -> ");
+            return self.complain(&path, format!("variables refer to each other in a cycle: {cycle}"), None);
         }
         if self.asking.len() + depth > DEEPEST {
             return self.complain(&path, "variables refer to each other too deeply".into(), None);

@@ -22,7 +22,15 @@ fn all_problems_of_a_pipeline_are_reported_together() {
             .replace("epochs: 2", "epocs: 2")
             .replace("batch: 16, lr: 0.0001", "batch: many, lr: 0.0001")
             .replace("images: images.test", "images: imagse.test"),
-        ["decoed", "did you mean `decode`", "epocs", "did you mean `epochs`", "many", "imagse", "pipeline.yaml:"],
+        [
+            "decoed",
+            "did you mean `decode`",
+            "epocs",
+            "did you mean `epochs`",
+            "many",
+            "imagse",
+            "pipeline.yaml:",
+        ],
     );
 }
 
@@ -66,13 +74,19 @@ fn a_missing_archive_is_named() {
 
 #[test]
 fn a_wrong_checksum_names_both_and_keeps_nothing() {
-    let ws = Workspace::new(&archive_pipeline("a.tar.gz").replace("a.tar.gz }", "a.tar.gz, md5: 00000000000000000000000000000000 }"));
+    let ws = Workspace::new(
+        &archive_pipeline("a.tar.gz")
+            .replace("a.tar.gz }", "a.tar.gz, md5: 00000000000000000000000000000000 }"),
+    );
     ws.write("a.tar.gz", "hello");
     let ran = ws.run().failed(["archive"]);
     for part in ["00000000000000000000000000000000", "5d41402abc4b2a76b9719d911017c592"] {
         assert!(ran.error().contains(part), "{}", ran.error());
     }
-    assert_eq!(ws.count_files("cache/blobs") + ws.count_files("cache/records") + ws.count_files("cache/tmp"), 0);
+    assert_eq!(
+        ws.count_files("cache/blobs") + ws.count_files("cache/records") + ws.count_files("cache/tmp"),
+        0
+    );
 }
 
 #[test]
@@ -134,12 +148,15 @@ fn assert_decode(archive: &[u8]) -> Said {
 
 /// A .tar.gz with these members below `stl10_binary/`.
 fn pack(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    let mut archive =
+        tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
     for (name, bytes) in members {
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
-        archive.append_data(&mut header, format!("stl10_binary/{name}"), bytes.as_slice()).expect("in memory");
+        archive
+            .append_data(&mut header, format!("stl10_binary/{name}"), bytes.as_slice())
+            .expect("in memory");
     }
     let mut gzip = archive.into_inner().expect("in memory");
     gzip.flush().expect("in memory");

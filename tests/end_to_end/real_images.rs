@@ -28,7 +28,10 @@ fn shipped(name: &str, archive: &Path) -> Workspace {
 fn ver_2_2_runs_on_real_images_and_an_edit_reruns_training_only() {
     let Some(archive) = mini_archive() else { return };
     let mut ws = shipped("ver_2_2_lenet.yaml", &archive);
-    ws.set("augmented.samples", 32).set("val_augmented.samples", 8).set("train.epochs", 1).set("train.batch", 16);
+    ws.set("augmented.samples", 32)
+        .set("val_augmented.samples", 8)
+        .set("train.epochs", 1)
+        .set("train.batch", 16);
     let before = ["archive", "images", "split", "augmented", "val_augmented"];
     let ran = ws.run().ran(["archive", "images", "split", "augmented", "val_augmented", "train", "test"]);
     assert!((0.0..=1.0).contains(&ran.metric("test", "accuracy")));

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::Show;
 use crate::engine::stage::{Progress, Unit};
 use crate::engine::{Detail, Event, Observer, StageEvent, State, Summary};
+use crate::pipeline::StageName;
 
 /// JSON lines.
 pub(in crate::cli) struct Json(());
@@ -59,7 +60,7 @@ fn stage(event: &StageEvent) -> Value {
 
 impl Show for Json {
     fn summary(&self, summary: &Summary) {
-        let names = |state: State| summary.ended(state).map(|name| name.as_str()).collect::<Vec<_>>();
+        let names = |state: State| summary.ended(state).map(StageName::as_str).collect::<Vec<_>>();
         Json::print(&json!({
             "event": "summary",
             "ran": names(State::Done),

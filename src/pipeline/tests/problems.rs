@@ -30,7 +30,7 @@ stages:
       | ^^^^^
       = did you mean `about`?
 
-    error: variables refer to each other in a circle: a -> b -> a
+    error: variables refer to each other in a cycle: a -> b -> a
      --> p.yaml:2:27
       |
     2 | vars: { url: http://x, a: '${vars.b}', b: '${vars.a}' }
@@ -297,7 +297,7 @@ stages:
   t: { uses: command, with: { run: '${vars.b}' }, in: { x: s.out } }
 ";
     insta::assert_snapshot!(problems(text), @r"
-    error: variables refer to each other in a circle: a -> b -> a
+    error: variables refer to each other in a cycle: a -> b -> a
      --> p.yaml:1:12
       |
     1 | vars: { a: '${vars.b}', b: '${vars.a}' }
