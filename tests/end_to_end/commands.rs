@@ -161,3 +161,54 @@ stages:
     ws.write("script.sh", "two");
     ws.run().ran(["copy"]);
 }
+
+#[test]
+fn independent_stages_run_at_the_same_time() {
+    // Each waits for the other to have begun.
+    let pipeline = r#"
+stages:
+  a: { uses: command, with: { run: "touch $HERE/a; until [ -e $HERE/b ]; do sleep 0.01; done; echo > o", env: [HERE], outs: { o: o }, timeout: 20 } }
+  b: { uses: command, with: { run: "touch $HERE/b; until [ -e $HERE/a ]; do sleep 0.01; done; echo > o", env: [HERE], outs: { o: o }, timeout: 20 } }
+"#;
+    let ws = Workspace::new(pipeline);
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_stlpipe"))
+        .current_dir(ws.path(""))
+        .env("HERE", ws.path(""))
+        .args(["run", "pipeline.yaml", "--threads", "2"])
+        .output()
+        .expect("the program starts");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+}
+
+#[test]
+fn the_graph_is_drawn_as_text_dot_and_mermaid() {
+    let ws = Workspace::new(CHAIN);
+    let draw = |format: &str| ws.call(&["graph", "pipeline.yaml", "--format", format]).succeeds().out;
+    insta::assert_snapshot!(draw("text"), @r"
+    words  command
+    upper  command  text <- words.text
+    count  command  text <- upper.text
+    other  command
+    ");
+    insta::assert_snapshot!(draw("dot"), @r#"
+    digraph "chain" {
+      rankdir=LR;
+      node [shape=box];
+      "words" [label="words\ncommand"];
+      "upper" [label="upper\ncommand"];
+      "count" [label="count\ncommand"];
+      "other" [label="other\ncommand"];
+      "words" -> "upper" [label="text"];
+      "upper" -> "count" [label="text"];
+    }
+    "#);
+    insta::assert_snapshot!(draw("mermaid"), @r#"
+    flowchart LR
+      s0["words<br>command"]
+      s1["upper<br>command"]
+      s2["count<br>command"]
+      s3["other<br>command"]
+      s0 -->|"text"| s1
+      s1 -->|"text"| s2
+    "#);
+}
