@@ -285,7 +285,6 @@ fn a_header_that_lies_about_the_size_costs_no_memory() {
 }
 
 /// The archives of real images, where they are at hand.
-#[expect(clippy::print_stderr, reason = "a test says what it skips")]
 fn real_archive(name: &str) -> Option<Vec<u8>> {
     let dir = std::env::var_os("STLPIPE_STL10_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/stl10"), PathBuf::from);
