@@ -54,7 +54,7 @@ fn to_hsv(red: u8, green: u8, blue: u8) -> (u8, u8, u8) {
 #[inline(always)]
 fn to_rgb(hue: u8, saturation: u8, value: u8) -> (u8, u8, u8) {
     let sixths = u32::from(hue) * 6;
-    let sector = (sixths * 257) >> 16;
+    let sector = sixths / 255;
     let fraction = (sixths - 255 * sector) as f32 / 255.0;
     let saturation = f32::from(saturation) / 255.0;
     // Sector 6 is the end of the circle, where it begins again.
