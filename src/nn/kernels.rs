@@ -1,5 +1,5 @@
 //! What the layers ask of a device beyond dfdx's own operations. `cpu/` answers with fused loops, `composed`
-//! with dfdx's device-generic operations; the layers and networks above know only this trait.
+//! with dfdx's device-generic operations (which `cuda` uses); the layers and networks above know only this trait.
 
 use dfdx::prelude::*;
 

@@ -5,7 +5,11 @@ mod adam;
 mod architecture;
 mod batch;
 mod classifier;
+#[cfg_attr(not(any(test, feature = "cuda")), expect(dead_code, reason = "GPUs run it"))]
+mod composed;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod error;
 mod init;
 mod kernels;

@@ -17,6 +17,12 @@ impl<'a> Matrix<'a> {
         Matrix { values, rows, columns, row_step: columns, column_step: 1 }
     }
 
+    /// `rows` rows that begin `row_step` values apart.
+    pub fn spaced(values: &'a [f32], rows: usize, columns: usize, row_step: usize) -> Matrix<'a> {
+        assert!(fits(values.len(), rows, columns, row_step), "a spaced matrix of {rows} x {columns}");
+        Matrix { values, rows, columns, row_step, column_step: 1 }
+    }
+
     /// The same values with rows and columns exchanged.
     pub fn transposed(self) -> Matrix<'a> {
         let Matrix { values, rows, columns, row_step, column_step } = self;
@@ -26,12 +32,17 @@ impl<'a> Matrix<'a> {
 
 /// out = a b, row-major.
 pub fn multiply(a: Matrix, b: Matrix, out: &mut [f32]) {
-    product(a, b, out, Keep::Nothing);
+    product(a, b, out, b.columns, Keep::Nothing);
+}
+
+/// out = a b, with rows of `out` that begin `row_step` values apart.
+pub fn multiply_spaced(a: Matrix, b: Matrix, out: &mut [f32], row_step: usize) {
+    product(a, b, out, row_step, Keep::Nothing);
 }
 
 /// out += a b, row-major.
 pub fn add_product(a: Matrix, b: Matrix, out: &mut [f32]) {
-    product(a, b, out, Keep::Sum);
+    product(a, b, out, b.columns, Keep::Sum);
 }
 
 /// What becomes of the values that were there.
@@ -41,9 +52,14 @@ enum Keep {
     Sum,
 }
 
-fn product(a: Matrix, b: Matrix, out: &mut [f32], keep: Keep) {
+/// Whether a slice holds rows of this length that begin `row_step` values apart and do not overlap.
+fn fits(len: usize, rows: usize, columns: usize, row_step: usize) -> bool {
+    rows > 0 && columns <= row_step && (rows - 1) * row_step + columns <= len
+}
+
+fn product(a: Matrix, b: Matrix, out: &mut [f32], row_step: usize, keep: Keep) {
     assert_eq!(a.columns, b.rows, "inner dimensions");
-    assert_eq!(out.len(), a.rows * b.columns, "outer dimensions");
+    assert!(fits(out.len(), a.rows, b.columns, row_step), "outer dimensions");
     let step = |n: usize| n as isize;
     // SAFETY: `a` and `b` were built with as many values as their dimensions say, `out` was checked above, and
     // `out` is borrowed mutably, so it overlaps neither.
@@ -54,7 +70,7 @@ fn product(a: Matrix, b: Matrix, out: &mut [f32], keep: Keep) {
             a.columns,
             out.as_mut_ptr(),
             1,
-            step(b.columns),
+            step(row_step),
             keep == Keep::Sum,
             a.values.as_ptr(),
             step(a.column_step),
@@ -76,16 +92,30 @@ fn product(a: Matrix, b: Matrix, out: &mut [f32], keep: Keep) {
 mod tests {
     use super::*;
 
+    const A: [f32; 6] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+    const B: [f32; 6] = [1.0, 0.0, -1.0, 2.0, 0.5, 3.0];
+
     #[test]
     fn products_agree_with_their_definition() {
-        let a = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
-        let b = [1.0, 0.0, -1.0, 2.0, 0.5, 3.0];
         let mut out = [0.0; 4];
-        multiply(Matrix::new(&a, 2, 3), Matrix::new(&b, 3, 2), &mut out);
+        multiply(Matrix::new(&A, 2, 3), Matrix::new(&B, 3, 2), &mut out);
         assert_eq!(out, [0.5, 13.0, 2.0, 28.0]);
-        add_product(Matrix::new(&a, 2, 3), Matrix::new(&b, 3, 2), &mut out);
+        add_product(Matrix::new(&A, 2, 3), Matrix::new(&B, 3, 2), &mut out);
         assert_eq!(out, [1.0, 26.0, 4.0, 56.0]);
-        multiply(Matrix::new(&a, 3, 2).transposed(), Matrix::new(&b, 3, 2), &mut out);
+        multiply(Matrix::new(&A, 3, 2).transposed(), Matrix::new(&B, 3, 2), &mut out);
         assert_eq!(out, [0.5, 21.0, 1.0, 26.0]);
+    }
+
+    #[test]
+    fn spaced_rows_leave_what_lies_between_them() {
+        let mut out = [9.0; 5];
+        multiply_spaced(Matrix::spaced(&A, 2, 2, 4), Matrix::new(&B[..4], 2, 2), &mut out, 3);
+        assert_eq!(out, [-1.0, 4.0, 9.0, -1.0, 12.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "outer dimensions")]
+    fn a_product_that_does_not_fit_is_refused() {
+        multiply(Matrix::new(&A, 2, 3), Matrix::new(&B, 3, 2), &mut [0.0; 3]);
     }
 }

@@ -5,10 +5,15 @@
 mod affine;
 mod convolution;
 mod elementwise;
+mod geometry;
+mod lanes;
 mod matrix;
 mod norm;
+mod points;
 mod pool;
 mod scratch;
+mod unfolded;
+mod winograd;
 
 use std::mem::take;
 
@@ -17,7 +22,7 @@ use dfdx::prelude::*;
 use super::kernels::{
     Answer, Convolution, Filters, Kernels, Maps, Moments, PerChannel, Rows, Source, Traced,
 };
-use convolution::Geometry;
+use geometry::Geometry;
 
 impl Kernels for Cpu {
     fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize, T: Tape<f32, Cpu>>(
