@@ -9,6 +9,8 @@ pub mod download;
 pub mod evaluate;
 pub mod fine_tune;
 mod learn;
+#[cfg(test)]
+mod learn_tests;
 pub mod split;
 pub mod synthesize;
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub fn evaluate(
     batch: usize,
     mut after_batch: impl FnMut(usize) -> Result<(), Error>,
 ) -> Result<Evaluation, Error> {
-    if samples.len() == 0 {
+    if samples.is_empty() {
         return Err(Error::Empty { what: "evaluation" });
     }
     let mut tally = Tally::new(classifier.architecture().classes);

@@ -146,7 +146,7 @@ fn learn(
 
 fn check(state: &Checkpoint, data: &Data, options: &Options) -> Result<(), Error> {
     let Data { train, val, normalisation: _ } = data;
-    if val.len() == 0 {
+    if val.is_empty() {
         return Err(Error::Empty { what: "validation" });
     }
     if options.batch > train.len() {

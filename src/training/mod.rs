@@ -13,6 +13,8 @@ mod normalisation;
 mod options;
 mod schedule;
 #[cfg(test)]
+pub(crate) mod test_data;
+#[cfg(test)]
 mod tests;
 
 pub use checkpoint::Checkpoint;

@@ -5,16 +5,15 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use super::test_data::greys;
 use super::*;
 use crate::augment::Samples;
-use crate::dataset::writer_tests::Folder;
-use crate::dataset::{Dataset, DatasetWriter};
 use crate::nn::{Activation, Architecture, Classifier, Network, Trainable};
 
 const LENET: Architecture =
     Architecture { network: Network::Lenet, activation: Activation::Relu, classes: 10 };
 
-/// Plain grey pictures, to be sorted by brightness into ten classes.
+/// [`greys`] to learn from and to judge by.
 struct Greys {
     data: Data,
     _folders: [TempDir; 2],
@@ -23,16 +22,7 @@ struct Greys {
 impl Greys {
     fn new(train: usize, val: usize) -> Greys {
         let of = |count: usize| {
-            let greys: Vec<u8> = (0..count).map(|i| (i * 97 % 250) as u8).collect();
-            let labels: Vec<u8> = greys.iter().map(|grey| grey / 25).collect();
-            let folder = tempfile::tempdir().expect("a folder");
-            let mut writer = DatasetWriter::new(Folder(folder.path().into()), count, 8, 8);
-            for grey in greys {
-                writer.images(&[grey; 3 * 8 * 8]).expect("written");
-            }
-            writer.labels(&labels).expect("written");
-            writer.finish((0..10).map(|class| format!("class {class}")).collect()).expect("written");
-            let dataset = Dataset::open(|file| Some(folder.path().join(file))).expect("a dataset");
+            let (folder, dataset) = greys(count);
             (folder, Samples::new(dataset).expect("samples"))
         };
         let ((a, train), (b, val)) = (of(train), of(val));

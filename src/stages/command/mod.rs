@@ -2,6 +2,8 @@
 //! nothing else. What the program does is its own affair.
 
 mod process;
+#[cfg(test)]
+mod tests;
 mod workspace;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -247,123 +249,4 @@ impl Stage for Command {
 
 fn text(path: &Path) -> String {
     path.components().collect::<PathBuf>().display().to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::stage::ONLY_FILE;
-    use crate::stages::test_job::TestJob;
-
-    fn command(params: &Value) -> Box<dyn Stage> {
-        (KIND.read)(params).expect("the parameters are right")
-    }
-
-    fn failure(params: &Value) -> String {
-        match command(params).run(&TestJob::new()) {
-            Err(StageError::Failed(error)) => error.to_string(),
-            other => panic!("expected a failure, got {other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_line_turns_inputs_into_declared_outputs() {
-        let job = TestJob::new()
-            .with_file("left-side", b"left")
-            .with_directory("right", &[("a", b"1"), ("sub/b", b"2")]);
-        command(&json!({
-            "run": "cat in/left-side in/right/a in/right/sub/b > all; cat $STLPIPE_IN_LEFT_SIDE; mkdir -p d/e; cp all d/e/f",
-            "outs": { "all": "all", "tree": "d/" },
-        }))
-        .run(&job)
-        .expect("it runs");
-        assert_eq!(job.bytes("all", ONLY_FILE), b"left12");
-        assert_eq!(job.bytes("tree", "e/f"), b"left12");
-        assert_eq!(job.log_lines(), ["left"]);
-    }
-
-    #[test]
-    fn a_list_is_run_without_a_shell() {
-        let job = TestJob::new();
-        command(&json!({ "run": ["cp", "/dev/null", "$HOME"], "outs": { "o": "$HOME" } }))
-            .run(&job)
-            .expect("it runs");
-        assert_eq!(job.bytes("o", ONLY_FILE), b"");
-    }
-
-    #[test]
-    fn dependencies_are_copied_and_cannot_be_changed() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (script, directory) = (folder.path().join("script.sh"), folder.path().join("lib"));
-        std::fs::write(&script, "cat lib/x; echo changed > script.sh").expect("written");
-        std::fs::create_dir(&directory).expect("made");
-        std::fs::write(directory.join("x"), "from lib").expect("written");
-        let stage = command(
-            &json!({ "run": "sh script.sh > out; ls >&2", "deps": [script, directory], "outs": { "o": "out" } }),
-        );
-        assert_eq!(stage.identity().files.keys().collect::<Vec<_>>(), ["lib/x", "script.sh"]);
-        let job = TestJob::new();
-        stage.run(&job).expect("it runs");
-        assert_eq!(job.bytes("o", ONLY_FILE), b"from lib");
-        assert_eq!(job.log_lines(), ["lib", "out", "script.sh"]);
-        assert!(std::fs::read_to_string(&script).expect("there").starts_with("cat"));
-    }
-
-    #[test]
-    fn only_the_declared_environment_is_seen() {
-        let job = TestJob::new();
-        let params = json!({ "run": "echo ${CARGO_PKG_NAME-none} ${CARGO_PKG_VERSION-none}", "env": ["CARGO_PKG_NAME"] });
-        let stage = command(&params);
-        stage.run(&job).expect("it runs");
-        assert_eq!(job.log_lines(), ["stlpipe none"]);
-        assert_eq!(stage.identity().params["env"], json!({ "CARGO_PKG_NAME": "stlpipe" }));
-    }
-
-    #[test]
-    fn the_time_limit_does_not_count_for_the_result() {
-        let with = command(&json!({ "run": "true", "timeout": 5 }));
-        assert_eq!(with.identity(), command(&json!({ "run": "true" })).identity());
-    }
-
-    #[test]
-    fn a_failure_quotes_the_last_lines() {
-        assert_eq!(
-            failure(&json!({ "run": "echo one; echo two; exit 3" })),
-            "`echo one; echo two; exit 3`: exit status: 3; its last lines:\n  one\n  two"
-        );
-        assert_eq!(
-            failure(&json!({ "run": "sleep 60", "timeout": 0.1 })),
-            "`sleep 60`: took longer than 0.1 s and was ended"
-        );
-        assert!(
-            failure(&json!({ "run": ["no-such-program"] })).starts_with("`no-such-program`: No such file")
-        );
-    }
-
-    #[test]
-    fn outputs_that_are_not_as_declared_are_named() {
-        for (run, path, said) in [
-            ("true", "a", "the command made no `a`, which it declares as output `o`"),
-            ("mkdir a", "a", "`a`, output `o`, is a directory; write `a/` to declare one"),
-            ("touch a", "a/", "`a/`, output `o`, is no directory; leave out the last `/` to declare a file"),
-            ("mkdir a", "a/", "`a/`, output `o`, is an empty directory"),
-        ] {
-            assert_eq!(failure(&json!({ "run": run, "outs": { "o": path } })), format!("`{run}`: {said}"));
-        }
-    }
-
-    #[test]
-    fn an_interruption_ends_the_program() {
-        let job = TestJob::new().interrupt_after(1);
-        assert!(matches!(command(&json!({ "run": "sleep 60" })).run(&job), Err(StageError::Interrupted)));
-    }
-
-    #[test]
-    fn wrong_parameters_are_all_complained_about() {
-        let params =
-            json!({ "run": "", "outs": { "o": "../x" }, "deps": [".."], "env": ["A=B"], "timeout": 0 });
-        let complaints = (KIND.read)(&params).err().expect("complaints");
-        let places: Vec<_> = complaints.iter().map(|c| c.path.join(".")).collect();
-        assert_eq!(places, ["run", "outs.o", "deps.0", "env.0", "timeout"]);
-    }
 }

@@ -1,0 +1,122 @@
+//! What `train`, `fine-tune` and `evaluate` promise, through their port to the engine.
+
+use serde_json::{Value, json};
+
+use super::test_job::TestJob;
+use super::{evaluate, fine_tune, train};
+use crate::engine::stage::{ONLY_FILE, StageError, StageKind};
+use crate::nn::StateDict;
+use crate::training::test_data::greys;
+
+const DATA: [(&str, usize); 2] = [("train", 25), ("val", 10)];
+
+/// A job with a dataset bound to each of these ports.
+fn with_data(job: TestJob, ports: &[(&str, usize)]) -> TestJob {
+    ports.iter().fold(job, |job, (port, count)| {
+        let (folder, _) = greys(*count);
+        let files: Vec<(String, Vec<u8>)> = std::fs::read_dir(&folder)
+            .expect("a folder")
+            .map(|entry| entry.expect("a file"))
+            .map(|entry| {
+                let name = entry.file_name().into_string().expect("a plain name");
+                (name, std::fs::read(entry.path()).expect("a file"))
+            })
+            .collect();
+        let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
+        job.with_directory(port, &files)
+    })
+}
+
+fn run(kind: &StageKind, params: &Value, job: &TestJob) -> Result<(), StageError> {
+    (kind.read)(params).expect("the parameters are right").run(job)
+}
+
+fn trained(epochs: u32) -> TestJob {
+    let job = with_data(TestJob::new(), &DATA);
+    run(&train::KIND, &json!({ "model": "lenet", "epochs": epochs, "batch": 10 }), &job).expect("it trains");
+    job
+}
+
+fn weights(job: &TestJob) -> StateDict {
+    StateDict::from_safetensors(&job.bytes("model", "model.safetensors")).expect("weights")
+}
+
+#[test]
+fn train_makes_a_model_that_says_what_it_is_and_a_line_per_epoch() {
+    let job = trained(2);
+    let card: Value = serde_json::from_slice(&job.bytes("model", "model.json")).expect("JSON");
+    assert_eq!(
+        (&card["network"], &card["activation"], &card["resolution"], &card["parameters"]),
+        (&json!("lenet"), &json!("relu"), &json!([8, 8]), &json!(1_565_706))
+    );
+    assert_eq!(card["classes"].as_array().map(Vec::len), Some(10));
+    let history = String::from_utf8(job.bytes("history", ONLY_FILE)).expect("text");
+    assert_eq!(history.lines().count(), 2);
+    assert_eq!(job.progress_told().last().map(|p| (p.done, p.total)), Some((40, Some(40))));
+    assert_eq!(job.log_lines().len(), 2);
+    assert!(job.metrics()["val_loss"].is_finite());
+}
+
+#[test]
+fn an_interrupted_training_goes_on_to_the_same_bytes() {
+    let job = with_data(TestJob::new(), &DATA).interrupt_after(5);
+    let params = json!({ "model": "lenet", "epochs": 2, "batch": 10 });
+    assert!(matches!(run(&train::KIND, &params, &job), Err(StageError::Interrupted)));
+    let job = job.interrupt_after(usize::MAX);
+    run(&train::KIND, &params, &job).expect("it trains");
+    assert_eq!(job.log_lines()[1], "going on after epoch 1");
+    let straight = trained(2);
+    for (port, file) in [("model", "model.safetensors"), ("model", "model.json"), ("history", ONLY_FILE)] {
+        assert!(job.bytes(port, file) == straight.bytes(port, file), "{port} {file} differs");
+    }
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_read_is_told_and_replaced() {
+    let job = with_data(TestJob::new(), &DATA);
+    let broken = std::path::Path::new(&crate::engine::stage::Job::partial(&job).expect("a folder"))
+        .join("epoch-000009");
+    std::fs::create_dir(broken).expect("made");
+    run(&train::KIND, &json!({ "model": "lenet", "epochs": 1, "batch": 10 }), &job).expect("it trains");
+    assert!(job.log_lines()[0].starts_with("starting anew"), "{:?}", job.log_lines());
+}
+
+#[test]
+fn fine_tuning_head_and_norm_leaves_the_convolutions_alone() {
+    let first = trained(1);
+    let job = with_data(TestJob::new(), &DATA).with_output_of("model", &first, "model");
+    let params = json!({ "trainable": "head-and-norm", "epochs": 1, "batch": 10 });
+    run(&fine_tune::KIND, &params, &job).expect("it trains");
+    let (before, after) = (weights(&first), weights(&job));
+    assert_eq!(before.get("layer_1.weight"), after.get("layer_1.weight"));
+    assert_ne!(before.get("conv2_bn1.weight"), after.get("conv2_bn1.weight"));
+    assert_ne!(before.get("fc_layer_1.weight"), after.get("fc_layer_1.weight"));
+}
+
+#[test]
+fn evaluate_judges_at_any_resolution_and_names_each_prediction() {
+    let model = trained(1);
+    let job = with_data(TestJob::new(), &[("images", 12)]).with_output_of("model", &model, "model");
+    run(&evaluate::KIND, &json!({ "transforms": [{ "resize": 16 }], "batch": 5 }), &job).expect("it runs");
+    let metrics: Value = serde_json::from_slice(&job.bytes("metrics", ONLY_FILE)).expect("JSON");
+    assert_eq!(metrics["images"], json!(12));
+    assert_eq!(metrics["accuracy"].as_f64(), job.metrics().get("accuracy").copied());
+    let predictions = String::from_utf8(job.bytes("predictions", ONLY_FILE)).expect("text");
+    assert!(predictions.starts_with("Id,Category\n0,class "), "{predictions}");
+    assert_eq!(predictions.lines().count(), 13);
+    let done: Vec<_> = job.progress_told().iter().map(|p| p.done).collect();
+    assert_eq!(done, [5, 10, 12]);
+}
+
+#[test]
+fn options_out_of_range_are_complained_about_before_anything_runs() {
+    let params = json!({ "model": "lenet", "epochs": 0, "lr": -1, "schedule": { "step": 0 } });
+    for (kind, params) in [
+        (train::KIND, &params),
+        (fine_tune::KIND, &json!({ "epochs": 0, "lr": -1, "schedule": { "step": 0 } })),
+    ] {
+        let complaints = (kind.read)(params).err().expect("complaints");
+        let places: Vec<_> = complaints.iter().map(|c| c.path.join(".")).collect();
+        assert_eq!(places, ["epochs", "lr", "schedule"]);
+    }
+}
