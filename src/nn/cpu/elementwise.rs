@@ -20,7 +20,7 @@ pub fn undo_activation(dy: &mut [f32], y: &[f32], negative_slope: f32) {
         return;
     }
     dy.par_chunks_mut(BLOCK).zip(y.par_chunks(BLOCK)).for_each(|(dy, y)| {
-        vectorize(|| {
+        vectorize(move || {
             for (d, &y) in dy.iter_mut().zip(y) {
                 *d *= if y > 0.0 { 1.0 } else { negative_slope };
             }
@@ -31,7 +31,7 @@ pub fn undo_activation(dy: &mut [f32], y: &[f32], negative_slope: f32) {
 /// to += from.
 pub fn add(to: &mut [f32], from: &[f32]) {
     to.par_chunks_mut(BLOCK).zip(from.par_chunks(BLOCK)).for_each(|(to, from)| {
-        vectorize(|| {
+        vectorize(move || {
             for (t, f) in to.iter_mut().zip(from) {
                 *t += f;
             }
@@ -43,7 +43,7 @@ pub fn add(to: &mut [f32], from: &[f32]) {
 pub fn join(x: &[f32], y: &[f32], negative_slope: f32) -> Vec<f32> {
     let mut z = vec![0.0; x.len()];
     z.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).zip(y.par_chunks(BLOCK)).for_each(|((z, x), y)| {
-        vectorize(|| {
+        vectorize(move || {
             for ((z, x), y) in z.iter_mut().zip(x).zip(y) {
                 *z = activate(x + y, negative_slope);
             }
@@ -60,7 +60,7 @@ pub fn rescale(x: &[f32], batch: usize, factor: &[f32], offset: &[f32], negative
     y.par_chunks_mut(sample).zip(x.par_chunks(sample)).for_each(|(y, x)| {
         for (c, (y, x)) in y.chunks_exact_mut(space).zip(x.chunks_exact(space)).enumerate() {
             let (factor, offset) = (factor[c], offset[c]);
-            vectorize(|| {
+            vectorize(move || {
                 for (y, x) in y.iter_mut().zip(x) {
                     *y = activate(factor * x + offset, negative_slope);
                 }

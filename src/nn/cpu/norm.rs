@@ -86,7 +86,7 @@ impl Standardization {
                 for (c, ((dx, x), dy)) in maps.enumerate() {
                     let [factor, offset, mean, inverse] = self.channel(c);
                     let [shift, scale] = sums.0[c].map(|sum| (sum / count) as f32);
-                    vectorize(|| {
+                    vectorize(move || {
                         for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
                             let scaled = dy * negative_slope;
                             let g = if factor * x + offset > 0.0 { dy } else { scaled };

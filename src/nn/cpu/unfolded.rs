@@ -30,7 +30,7 @@ pub fn forward(
         }
         for (o, y) in y.chunks_exact_mut(space).enumerate() {
             let bias = bias.map_or(0.0, |bias| bias[o]);
-            vectorize(|| {
+            vectorize(move || {
                 for y in y {
                     *y = activate(*y + bias, negative_slope);
                 }
