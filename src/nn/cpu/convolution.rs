@@ -41,24 +41,24 @@ mod tests {
     use super::*;
     use crate::dataset::random::{Purpose, Stream};
 
-    /// Kernel, stride, padding, groups, channels, height and width of small odd cases.
-    const CASES: [(usize, usize, usize, usize, (usize, usize), usize, usize); 16] = [
-        (1, 1, 0, 1, (3, 5), 4, 6),
-        (1, 2, 0, 1, (4, 2), 5, 7),
-        (1, 1, 1, 1, (2, 2), 3, 4),
-        (2, 1, 2, 1, (3, 4), 5, 6),
-        (2, 2, 0, 2, (4, 6), 6, 5),
-        (3, 1, 2, 1, (2, 3), 7, 5),
-        (3, 1, 1, 4, (8, 8), 9, 11),
-        (3, 2, 1, 2, (4, 4), 7, 8),
-        (4, 1, 2, 1, (3, 2), 9, 6),
-        (5, 2, 3, 1, (3, 4), 9, 8),
-        (6, 3, 5, 1, (2, 2), 2, 9),
-        (7, 2, 3, 1, (3, 4), 3, 11),
-        (2, 1, 2, 1, (32, 36), 7, 4),
-        (3, 1, 2, 1, (34, 33), 5, 9),
-        (3, 1, 0, 1, (32, 32), 4, 3),
-        (4, 1, 2, 1, (32, 35), 10, 6),
+    /// Kernel, stride, padding, groups, input and output channels, height and width of small odd cases.
+    const CASES: [[usize; 8]; 16] = [
+        [1, 1, 0, 1, 3, 5, 4, 6],
+        [1, 2, 0, 1, 4, 2, 5, 7],
+        [1, 1, 1, 1, 2, 2, 3, 4],
+        [2, 1, 2, 1, 3, 4, 5, 6],
+        [2, 2, 0, 2, 4, 6, 6, 5],
+        [3, 1, 2, 1, 2, 3, 7, 5],
+        [3, 1, 1, 4, 8, 8, 9, 11],
+        [3, 2, 1, 2, 4, 4, 7, 8],
+        [4, 1, 2, 1, 3, 2, 9, 6],
+        [5, 2, 3, 1, 3, 4, 9, 8],
+        [6, 3, 5, 1, 2, 2, 2, 9],
+        [7, 2, 3, 1, 3, 4, 3, 11],
+        [2, 1, 2, 1, 32, 36, 7, 4],
+        [3, 1, 2, 1, 34, 33, 5, 9],
+        [3, 1, 0, 1, 32, 32, 4, 3],
+        [4, 1, 2, 1, 32, 35, 10, 6],
     ];
 
     const BATCH: usize = 3;
@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn output_and_gradients_agree_with_the_definition() {
-        for (kernel, stride, padding, groups, channels, height, width) in CASES {
+        for [kernel, stride, padding, groups, inputs, outputs, height, width] in CASES {
+            let channels = (inputs, outputs);
             let g = Geometry { channels, groups, kernel, stride, padding, height, width };
             let x = numbers(BATCH * g.sample(), 1);
             let w = numbers(channels.1 * g.filter(), 2);

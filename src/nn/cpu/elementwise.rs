@@ -2,13 +2,16 @@
 
 use rayon::prelude::*;
 
+use super::lanes::vectorize;
+
 /// How many values one task takes where samples do not matter.
 const BLOCK: usize = 1 << 16;
 
 /// x for x > 0, else `negative_slope` x.
 #[inline(always)]
 pub fn activate(x: f32, negative_slope: f32) -> f32 {
-    if x > 0.0 { x } else { x * negative_slope }
+    let scaled = x * negative_slope;
+    if x > 0.0 { x } else { scaled }
 }
 
 /// Turns the gradient of act(z) into that of z, by the sign of y = act(z).
@@ -17,18 +20,22 @@ pub fn undo_activation(dy: &mut [f32], y: &[f32], negative_slope: f32) {
         return;
     }
     dy.par_chunks_mut(BLOCK).zip(y.par_chunks(BLOCK)).for_each(|(dy, y)| {
-        for (d, &y) in dy.iter_mut().zip(y) {
-            *d *= if y > 0.0 { 1.0 } else { negative_slope };
-        }
+        vectorize(move || {
+            for (d, &y) in dy.iter_mut().zip(y) {
+                *d *= if y > 0.0 { 1.0 } else { negative_slope };
+            }
+        });
     });
 }
 
 /// to += from.
 pub fn add(to: &mut [f32], from: &[f32]) {
     to.par_chunks_mut(BLOCK).zip(from.par_chunks(BLOCK)).for_each(|(to, from)| {
-        for (t, f) in to.iter_mut().zip(from) {
-            *t += f;
-        }
+        vectorize(move || {
+            for (t, f) in to.iter_mut().zip(from) {
+                *t += f;
+            }
+        });
     });
 }
 
@@ -36,9 +43,11 @@ pub fn add(to: &mut [f32], from: &[f32]) {
 pub fn join(x: &[f32], y: &[f32], negative_slope: f32) -> Vec<f32> {
     let mut z = vec![0.0; x.len()];
     z.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).zip(y.par_chunks(BLOCK)).for_each(|((z, x), y)| {
-        for ((z, x), y) in z.iter_mut().zip(x).zip(y) {
-            *z = activate(x + y, negative_slope);
-        }
+        vectorize(move || {
+            for ((z, x), y) in z.iter_mut().zip(x).zip(y) {
+                *z = activate(x + y, negative_slope);
+            }
+        });
     });
     z
 }
@@ -50,9 +59,12 @@ pub fn rescale(x: &[f32], batch: usize, factor: &[f32], offset: &[f32], negative
     let space = sample / factor.len();
     y.par_chunks_mut(sample).zip(x.par_chunks(sample)).for_each(|(y, x)| {
         for (c, (y, x)) in y.chunks_exact_mut(space).zip(x.chunks_exact(space)).enumerate() {
-            for (y, x) in y.iter_mut().zip(x) {
-                *y = activate(factor[c] * x + offset[c], negative_slope);
-            }
+            let (factor, offset) = (factor[c], offset[c]);
+            vectorize(move || {
+                for (y, x) in y.iter_mut().zip(x) {
+                    *y = activate(factor * x + offset, negative_slope);
+                }
+            });
         }
     });
     y
@@ -82,7 +94,9 @@ pub fn totals_per_channel<const N: usize>(
         .map(|(n, x)| {
             let channels = x.chunks_exact(space).enumerate();
             channels
-                .map(|(channel, x)| measure(x, Place { channel, start: n * sample + channel * space }))
+                .map(|(channel, x)| {
+                    vectorize(|| measure(x, Place { channel, start: n * sample + channel * space }))
+                })
                 .collect()
         })
         .collect();
@@ -106,6 +120,7 @@ pub struct Place {
 }
 
 /// The sum, in eight lanes of f64 that are added in a fixed order.
+#[inline(always)]
 pub fn sum(x: &[f32]) -> f64 {
     sum_of(x, x, |x, _| x)
 }

@@ -7,6 +7,7 @@
 use rayon::prelude::*;
 
 use super::elementwise::{sum, sum_of, totals_per_channel};
+use super::lanes::vectorize;
 use crate::nn::kernels::Moments;
 
 /// Mean and biased variance of each channel of x (batch, channels, space).
@@ -56,7 +57,10 @@ impl Standardization {
             let dy = &dy[place.start..][..x.len()];
             let [factor, offset, mean, inverse] = self.channel(place.channel).map(f64::from);
             let slope = f64::from(negative_slope);
-            let g = |x: f64, dy: f64| if factor * x + offset > 0.0 { dy } else { dy * slope };
+            let g = |x: f64, dy: f64| {
+                let scaled = dy * slope;
+                if factor * x + offset > 0.0 { dy } else { scaled }
+            };
             [sum_of(x, dy, g), sum_of(x, dy, |x, dy| g(x, dy) * (x - mean)) * inverse]
         });
         GradientSums(totals)
@@ -82,10 +86,13 @@ impl Standardization {
                 for (c, ((dx, x), dy)) in maps.enumerate() {
                     let [factor, offset, mean, inverse] = self.channel(c);
                     let [shift, scale] = sums.0[c].map(|sum| (sum / count) as f32);
-                    for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
-                        let g = if factor * x + offset > 0.0 { dy } else { dy * negative_slope };
-                        *dx += factor * (g - shift - (x - mean) * inverse * scale);
-                    }
+                    vectorize(move || {
+                        for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
+                            let scaled = dy * negative_slope;
+                            let g = if factor * x + offset > 0.0 { dy } else { scaled };
+                            *dx += factor * (g - shift - (x - mean) * inverse * scale);
+                        }
+                    });
                 }
             },
         );

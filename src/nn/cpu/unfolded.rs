@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::elementwise::{activate, add};
 use super::geometry::Geometry;
+use super::lanes::vectorize;
 use super::matrix::{Matrix, add_product, multiply};
 use super::scratch;
 
@@ -29,9 +30,11 @@ pub fn forward(
         }
         for (o, y) in y.chunks_exact_mut(space).enumerate() {
             let bias = bias.map_or(0.0, |bias| bias[o]);
-            for y in y {
-                *y = activate(*y + bias, negative_slope);
-            }
+            vectorize(move || {
+                for y in y {
+                    *y = activate(*y + bias, negative_slope);
+                }
+            });
         }
     });
     y

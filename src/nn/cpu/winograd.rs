@@ -84,10 +84,10 @@ impl Tiling {
         match self {
             Tiling::Two => correlate::<2, 5>(&planes, dy, &evaluate_filters::<2>(&back, &filters), dx, store),
             Tiling::Three => {
-                correlate::<3, 4>(&planes, dy, &evaluate_filters::<3>(&back, &filters), dx, store)
+                correlate::<3, 4>(&planes, dy, &evaluate_filters::<3>(&back, &filters), dx, store);
             }
             Tiling::Four => {
-                correlate::<4, 3>(&planes, dy, &evaluate_filters::<4>(&back, &filters), dx, store)
+                correlate::<4, 3>(&planes, dy, &evaluate_filters::<4>(&back, &filters), dx, store);
             }
         }
     }
