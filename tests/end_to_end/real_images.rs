@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::workspace::Workspace;
 
 /// The small archive of real images, or `None`, said aloud, where it is not there.
+#[expect(clippy::print_stderr, reason = "a test says what it skips")]
 fn mini_archive() -> Option<PathBuf> {
     let dir = std::env::var_os("STLPIPE_STL10_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/stl10"), PathBuf::from);

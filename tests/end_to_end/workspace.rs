@@ -37,6 +37,7 @@ impl Workspace {
     }
 
     /// Adds `--set key=value` to every later call.
+    #[expect(clippy::needless_pass_by_value, reason = "numbers read better without a reference")]
     pub fn set(&mut self, key: &str, value: impl ToString) -> &mut Workspace {
         self.settings.insert(key.to_owned(), value.to_string());
         self
