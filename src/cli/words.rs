@@ -19,6 +19,7 @@ pub(super) fn bytes(count: u64) -> String {
 pub(super) fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
+        _ if seconds < 0.000_5 => "under 1 ms".to_owned(),
         _ if seconds < 0.0995 => format!("{:.0} ms", seconds * 1000.0),
         _ if seconds < 99.95 => format!("{seconds:.1} s"),
         ..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
@@ -87,7 +88,7 @@ mod tests {
     fn amounts_read_well() {
         assert_eq!([bytes(0), bytes(27_648), bytes(2_211_840_000)], ["0 B", "27.0 KiB", "2.1 GiB"]);
         assert_eq!([duration(0.004), duration(3.21), duration(725.0)], ["4 ms", "3.2 s", "12 min 05 s"]);
-        assert_eq!([duration(0.0), duration(12_000.0)], ["0 ms", "3 h 20 min"]);
+        assert_eq!([duration(0.0001), duration(12_000.0)], ["under 1 ms", "3 h 20 min"]);
         assert_eq!([count(1, "stage"), count(0, "stage")], ["1 stage", "0 stages"]);
     }
 
