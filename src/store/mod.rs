@@ -11,6 +11,7 @@
 //! cache/locks/, cache/tmp/  locks held by living processes; files being written
 //! ```
 
+mod artifact;
 mod blob;
 mod digest;
 mod error;
@@ -24,11 +25,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+pub use artifact::{Artifact, Blob, Form};
 pub use blob::BlobWriter;
 pub use digest::Digest;
 pub use error::{Action, Error};
 pub use lock::{Claim, Holder, Slot, Want};
-pub use record::{Artifact, Blob, Damage, Form, Found, Record};
+pub use record::{Damage, Found, Record};
 pub use runs::{RunEntry, RunLog};
 pub use seen::hash_file;
 pub use stamp::Stamp;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Action, Digest, Error, Stamp, Store, hash_file};
+use super::{Action, Artifact, Blob, Digest, Error, Stamp, Store, hash_file};
 
 /// The layout of record files; another number is another layout, and no result.
 const FORMAT: u32 = 1;
@@ -51,63 +51,6 @@ impl Record {
             peak_memory: None,
             tool: String::new(),
         }
-    }
-}
-
-/// One result: a file, or a directory of files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Artifact {
-    /// The digest of the file, or of the directory's names and digests.
-    pub digest: Digest,
-    /// Whether it is a file or a directory.
-    pub form: Form,
-    /// Its files by relative path; a file artifact has one, under the empty name.
-    pub files: BTreeMap<String, Blob>,
-}
-
-/// Whether an artifact is one file or a directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Form {
-    /// One file.
-    File,
-    /// A directory of files.
-    Directory,
-}
-
-/// One file in the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blob {
-    /// The digest of its bytes.
-    pub digest: Digest,
-    /// What its metadata said when the bytes were known to be right.
-    pub stamp: Stamp,
-}
-
-impl Artifact {
-    /// A file artifact.
-    #[must_use]
-    pub fn file(blob: Blob) -> Artifact {
-        Artifact { digest: blob.digest, form: Form::File, files: BTreeMap::from([(String::new(), blob)]) }
-    }
-
-    /// A directory artifact. Its digest is blake3 over, for each file in the order of names, the length of the
-    /// name as 8 little-endian bytes, the name, and the 64 digits of the digest.
-    #[must_use]
-    pub fn directory(files: BTreeMap<String, Blob>) -> Artifact {
-        let mut hasher = blake3::Hasher::new();
-        for (name, blob) in &files {
-            hasher.update(&(name.len() as u64).to_le_bytes());
-            hasher.update(name.as_bytes());
-            hasher.update(blob.digest.to_string().as_bytes());
-        }
-        Artifact { digest: hasher.finalize().into(), form: Form::Directory, files }
-    }
-
-    /// The size of all files together.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.files.values().map(|blob| blob.stamp.bytes).sum()
     }
 }
 
@@ -202,47 +145,6 @@ impl Store {
             }
         }
         Ok(records)
-    }
-
-    /// Where the names of a directory artifact are linked to its blobs; made when its record is published.
-    #[must_use]
-    pub fn view_path(&self, artifact: &Artifact) -> PathBuf {
-        let name = artifact.digest.to_string();
-        self.root.join("views").join(&name[..2]).join(&name)
-    }
-
-    /// Makes the view of a directory artifact, if it is not there.
-    ///
-    /// # Errors
-    /// If the store cannot be written.
-    pub fn make_view(&self, artifact: &Artifact) -> Result<PathBuf, Error> {
-        let view = self.view_path(artifact);
-        if view.is_dir() {
-            return Ok(view);
-        }
-        let failed = |error| Error::at(Action::Write, &view)(error);
-        let draft = tempfile::tempdir_in(self.make_dir("tmp")?).map_err(failed)?;
-        for (name, blob) in &artifact.files {
-            let link = draft.path().join(name);
-            let folder = link.parent().expect("a file inside the draft");
-            fs::create_dir_all(folder).map_err(failed)?;
-            // views/ab/<digest>/ is three folders deep, and each folder in the name adds one.
-            let ups = "../".repeat(3 + name.matches('/').count());
-            let digits = blob.digest.to_string();
-            std::os::unix::fs::symlink(format!("{ups}blobs/{}/{digits}", &digits[..2]), &link)
-                .map_err(failed)?;
-        }
-        fs::create_dir_all(view.parent().expect("views/ab")).map_err(failed)?;
-        match fs::rename(draft.path(), &view) {
-            // Another process made the same view meanwhile.
-            Err(_) if view.is_dir() => Ok(view),
-            Err(error) => Err(failed(error)),
-            Ok(()) => {
-                // The directory has moved: there is nothing left for the guard to delete.
-                let _ = draft.keep();
-                Ok(view)
-            }
-        }
     }
 
     pub(super) fn write_record(&self, record: &Record) -> Result<(), Error> {
@@ -366,23 +268,5 @@ mod tests {
         let text = fs::read(&path).expect("there");
         fs::write(&path, &text[..text.len() / 2]).expect("writable");
         assert_eq!(f.store.find(&f.record.key), Found::Absent);
-    }
-
-    #[test]
-    fn a_view_shows_the_files_of_a_directory_by_name() {
-        let f = published();
-        let blob = f.record.outputs["out"].files[""];
-        let files = BTreeMap::from([("a.txt".to_owned(), blob), ("deep/er/b.txt".to_owned(), blob)]);
-        let view = f.store.make_view(&Artifact::directory(files)).expect("writable");
-        assert_eq!(fs::read(view.join("a.txt")).expect("linked"), b"result");
-        assert_eq!(fs::read(view.join("deep/er/b.txt")).expect("linked"), b"result");
-    }
-
-    #[test]
-    fn the_digest_of_a_directory_depends_on_names_and_bytes() {
-        let blob = published().record.outputs["out"].files[""];
-        let of = |name: &str| Artifact::directory(BTreeMap::from([(name.to_owned(), blob)])).digest;
-        assert_ne!(of("a"), of("b"));
-        assert_eq!(of("a"), of("a"));
     }
 }
