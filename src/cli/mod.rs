@@ -8,6 +8,7 @@ mod cache;
 mod exit;
 mod get;
 mod graph;
+mod memory;
 mod picture;
 mod progress;
 mod run;
