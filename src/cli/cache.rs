@@ -48,7 +48,8 @@ pub(super) fn cache(command: &Command, out: &mut dyn Write) -> Result<ExitCode, 
 
 fn ls(args: &Ls, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let mut records = Store::at(&args.cache).records()?;
-    records.sort_by_key(|record| std::cmp::Reverse(record.started));
+    let ended = |record: &Record| record.started as f64 + record.seconds;
+    records.sort_by(|a, b| ended(b).total_cmp(&ended(a)));
     if args.json {
         for record in &records {
             writeln!(out, "{}", serde_json::to_string(record)?)?;

@@ -3,6 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
+use super::say::say;
 use crate::pipeline::Problems;
 
 /// A stage failed, or something could not be read or written.
@@ -30,17 +31,17 @@ impl Failure {
             Failure::Pipeline(problems) => {
                 let count = problems.len();
                 let noun = if count == 1 { "problem" } else { "problems" };
-                eprintln!("{problems}\n\n{count} {noun} found; nothing was run");
+                say(format_args!("{problems}\n\n{count} {noun} found; nothing was run"));
                 ExitCode::from(WRONG)
             }
             Failure::Usage(message) => {
-                eprintln!("error: {message}");
+                say(format_args!("error: {message}"));
                 ExitCode::from(WRONG)
             }
             // Whoever reads our output has seen enough.
             Failure::Other(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
             Failure::Other(error) => {
-                eprintln!("error: {error:#}");
+                say(format_args!("error: {error:#}"));
                 ExitCode::from(FAILED)
             }
         }

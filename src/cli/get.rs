@@ -20,7 +20,7 @@ pub(super) struct Args {
     pipeline: PipelineArgs,
     /// The artifact, as STAGE.PORT, or STAGE if it has one output.
     artifact: String,
-    /// The file or directory to write.
+    /// The file or directory to write; `-` writes a file to standard output.
     #[arg(short, long, value_name = "PATH")]
     output: PathBuf,
 }
@@ -32,7 +32,19 @@ pub(super) fn get(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
     let port = target.only_port(&experiment)?;
     let record = target::result(&look(&experiment, &store), &experiment, target.id)?;
     let artifact = &record.outputs[&port.name];
+    let to_stdout = args.output.as_os_str() == "-";
     match artifact.form {
+        Form::File if to_stdout => {
+            let mut source = fs::File::open(store.blob_path(&artifact.digest))?;
+            std::io::copy(&mut source, out)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Form::Directory if to_stdout => {
+            return Err(Failure::Usage(format!("`{}` is a directory; name a path for it", port.name)));
+        }
+        Form::File if args.output.is_dir() => {
+            return Err(Failure::Usage(format!("{}: is a directory; name a file", args.output.display())));
+        }
         Form::File => copy(&store, &artifact.files[""].digest, &args.output)?,
         Form::Directory if args.output.exists() => {
             let message = format!("{}: exists already; name a directory to be made", args.output.display());

@@ -1,8 +1,6 @@
 //! The command line: reads arguments, calls the layers below and puts what they answer into words. The only
 //! place that prints.
 
-#![allow(clippy::print_stderr)]
-
 mod args;
 mod cache;
 mod exit;
@@ -12,6 +10,7 @@ mod memory;
 mod picture;
 mod progress;
 mod run;
+mod say;
 mod schema;
 mod show;
 mod status;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use super::args::{PipelineArgs, find_stage};
 use super::exit::{FAILED, Failure, INTERRUPTED};
 use super::progress::{Json, Plain, Show, Terminal};
+use super::say::say;
 use super::{memory, status};
 use crate::engine::{self, DeviceClass, Experiment, Limits, OnFailure, Planner, State, Stop, Summary};
 use crate::pipeline::StageId;
@@ -65,7 +66,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
     let (Device::Auto | Device::Cpu) = args.device;
     let planner = Planner::new(&experiment, &store, DeviceClass::Cpu, forced.into_iter().collect());
     if args.dry_run {
-        write!(out, "{}", status::to_text(&planner.plan(&selection)))?;
+        status::print(&experiment.pipeline.name, &planner.plan(&selection), args.json, out)?;
         return Ok(ExitCode::SUCCESS);
     }
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZero::get);
@@ -115,6 +116,6 @@ fn on_interrupt() {
     if STOP.is_requested() {
         std::process::exit(INTERRUPTED.into());
     }
-    eprintln!("stopping at the next safe point; press Ctrl-C again to stop at once");
+    say("stopping at the next safe point; press Ctrl-C again to stop at once");
     STOP.request();
 }

@@ -97,34 +97,36 @@ impl<'a> StageView<'a> {
         let decl = self.experiment.pipeline.stage(self.target.id);
         let mut text =
             format!("{}  uses {}  {}\n", decl.name, decl.kind, status::word(&self.decision.verdict));
-        if let Verdict::Run(reasons) = &self.decision.verdict {
-            for reason in reasons {
-                text.push_str(&format!("  because    {reason}\n"));
+        match (&self.decision.verdict, &self.record) {
+            (Verdict::Reuse(_), Some(record)) => text.push_str(&self.result(record, &decl.stage.params())),
+            (Verdict::Reuse(_), None) => unreachable!("what is reused has a record"),
+            (Verdict::Run(reasons), last) => {
+                reasons.iter().for_each(|reason| text.push_str(&format!("  because    {reason}\n")));
+                text.push_str(&section("params", &leaves(&decl.stage.params())));
+                if let Some(record) = last {
+                    text.push_str(&format!("\nlast result of {}, from other params or inputs\n", decl.name));
+                    text.push_str(&self.result(record, &record.identity["params"]));
+                }
             }
         }
-        if let Some(record) = &self.record {
-            let memory =
-                record.peak_memory.map(|m| format!(", at most {} of memory", bytes(m))).unwrap_or_default();
-            let (made, took) = (age(record.started), duration(record.seconds));
-            text.push_str(&format!("  key        {}\n", record.key));
-            text.push_str(&format!("  made       {made} in {took}{memory}, by {}\n", record.tool));
-        }
-        let section = |title: &str, rows: Vec<Vec<String>>| {
-            if rows.is_empty() {
-                return String::new();
-            }
-            let lines = table(&rows).lines().map(|line| format!("    {line}\n")).collect::<String>();
-            format!("\n  {title}\n{lines}")
-        };
-        text.push_str(&section("params", leaves(&decl.stage.params())));
-        text.push_str(&section("inputs", self.inputs()));
-        text.push_str(&section(
-            if self.is_current() { "outputs" } else { "outputs of the last result" },
-            self.outputs(),
-        ));
-        let figures = self.record.iter().flat_map(|record| &record.metrics);
-        text.push_str(&section("metrics", figures.map(|(k, v)| vec![k.clone(), figure(*v)]).collect()));
         text
+    }
+
+    /// A result, with the params it came from.
+    fn result(&self, record: &Record, params: &Value) -> String {
+        let memory =
+            record.peak_memory.map(|m| format!(", at most {} of memory", bytes(m))).unwrap_or_default();
+        let (made, took) = (age(record.started), duration(record.seconds));
+        let figures = record.metrics.iter().map(|(name, value)| vec![name.clone(), figure(*value)]);
+        [
+            format!("  key        {}\n", record.key),
+            format!("  made       {made} in {took}{memory}, by {}\n", record.tool),
+            section("params", &leaves(params)),
+            section("inputs", &self.inputs()),
+            section("outputs", &self.outputs()),
+            section("metrics", &figures.collect::<Vec<_>>()),
+        ]
+        .concat()
     }
 
     fn is_current(&self) -> bool {
@@ -190,6 +192,15 @@ impl<'a> StageView<'a> {
             "seconds": record.map(|r| r.seconds),
         })
     }
+}
+
+/// A titled block of rows, or nothing if there are none.
+fn section(title: &str, rows: &[Vec<String>]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let lines: String = table(rows).lines().map(|line| format!("    {line}\n")).collect();
+    format!("\n  {title}\n{lines}")
 }
 
 /// The leaves of a JSON value as rows of path and value.

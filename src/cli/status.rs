@@ -24,16 +24,17 @@ pub(super) fn status(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failu
     let experiment = args.pipeline.open()?;
     let store = args.pipeline.folders.store();
     let plan = look(&experiment, &store).plan(&experiment.everything());
-    if args.json {
-        writeln!(out, "{:#}", to_json(&experiment.pipeline.name, &plan))?;
-    } else {
-        write!(out, "{}", to_text(&plan))?;
-    }
+    print(&experiment.pipeline.name, &plan, args.json, out)?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// Prints a plan for people, or as one JSON document.
+pub(super) fn print(pipeline: &str, plan: &Plan, json: bool, out: &mut dyn Write) -> std::io::Result<()> {
+    if json { writeln!(out, "{:#}", to_json(pipeline, plan)) } else { write!(out, "{}", to_text(plan)) }
+}
+
 /// One line per stage, further reasons below the first, and a closing line.
-pub(super) fn to_text(plan: &Plan) -> String {
+fn to_text(plan: &Plan) -> String {
     let mut rows = Vec::new();
     for (name, decision) in &plan.steps {
         let mut row = vec![name.to_string(), word(&decision.verdict).to_owned()];

@@ -59,7 +59,7 @@ pub(super) fn count(n: usize, noun: &str) -> String {
 pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> String {
     let closest = candidates.map(|c| (strsim::damerau_levenshtein(name, c), c)).min();
     closest
-        .filter(|(distance, _)| *distance <= name.len().div_ceil(3))
+        .filter(|(distance, _)| *distance <= name.len().div_ceil(3) && *distance < name.len())
         .map(|(_, candidate)| format!("; did you mean `{candidate}`?"))
         .unwrap_or_default()
 }

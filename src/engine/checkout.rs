@@ -35,7 +35,10 @@ impl Checkout {
                     let name = port.file_name.as_ref().unwrap_or(&port.name);
                     (name, store.blob_path(&artifact.digest))
                 }
-                Holds::Directory | Holds::Dataset | Holds::Model => (&port.name, store.view_path(artifact)),
+                Holds::Directory | Holds::Dataset | Holds::Model => {
+                    let view = store.make_view(artifact).map_err(io::Error::other)?;
+                    (&port.name, view)
+                }
             };
             let link = dir.join(name);
             let target = relative(&std::path::absolute(&target)?, &std::path::absolute(&dir)?);

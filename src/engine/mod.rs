@@ -21,7 +21,7 @@ pub use checkout::Checkout;
 pub use event::{Detail, Event, Observer, StageEvent};
 pub use key::{DeviceClass, Difference, KeyParts};
 pub use planner::{Decision, Plan, Planner, Verdict};
-pub use reason::Reason;
+pub use reason::{FileChange, Reason};
 pub use registry::Registry;
 pub use run::{Limits, OnFailure, Summary, run};
 pub use state::{Signal, State};

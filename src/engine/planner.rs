@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Experiment;
 use super::key::{DeviceClass, Difference, KeyParts};
-use super::reason::Reason;
+use super::reason::{FileChange, Reason};
 use super::stage::Identity;
 use crate::pipeline::{StageId, StageName};
 use crate::store::{Digest, Found, Record, RunLog, Store};
@@ -116,7 +116,9 @@ impl<'a> Planner<'a> {
                 Verdict::Run(reasons)
             }
             Found::Absent => {
-                reasons.extend(self.changes(id, &parts, &upstream));
+                let unreadable = reasons.iter().any(|reason| matches!(reason, Reason::Unreadable { .. }));
+                let changes = self.changes(id, &parts, &upstream).into_iter();
+                reasons.extend(changes.filter(|r| !(unreadable && matches!(r, Reason::File { .. }))));
                 if reasons.is_empty() {
                     reasons.push(Reason::Lost);
                 }
@@ -182,7 +184,12 @@ impl<'a> Planner<'a> {
             return Reason::Input { port: port.to_owned(), source };
         }
         if let Some(name) = path.strip_prefix("files.") {
-            return Reason::File { name: name.to_owned() };
+            let change = match (&old, &new) {
+                (None, _) => FileChange::Appeared,
+                (_, None) => FileChange::Gone,
+                _ => FileChange::Content,
+            };
+            return Reason::File { name: name.to_owned(), change };
         }
         match path.as_str() {
             "kind" => Reason::Kind { old: old.unwrap_or_default(), new: new.unwrap_or_default() },

@@ -41,10 +41,12 @@ pub enum Reason {
         /// The stage and port it comes from.
         source: String,
     },
-    /// A file outside the store has other bytes than in the last run.
+    /// A file outside the store is another than in the last run.
     File {
         /// What the file is to the stage.
         name: String,
+        /// How it differs.
+        change: FileChange,
     },
     /// A file outside the store cannot be read; running the stage will say more.
     Unreadable {
@@ -59,6 +61,17 @@ pub enum Reason {
     Lost,
     /// A stage that it takes an input from will run.
     Upstream(StageName),
+}
+
+/// How a file outside the store differs from the last run's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileChange {
+    /// It has other bytes.
+    Content,
+    /// The last run read no such file.
+    Appeared,
+    /// Only the last run read such a file.
+    Gone,
 }
 
 impl fmt::Display for Reason {
@@ -79,7 +92,11 @@ impl fmt::Display for Reason {
             Reason::Version => f.write_str("computed differently by this version of stlpipe"),
             Reason::Device => f.write_str("on another class of device"),
             Reason::Input { port, source } => write!(f, "input {port} changed ({source})"),
-            Reason::File { name } => write!(f, "{name} has changed"),
+            Reason::File { name, change } => match change {
+                FileChange::Content => write!(f, "{name} has other content"),
+                FileChange::Appeared => write!(f, "{name} is read from a local path now"),
+                FileChange::Gone => write!(f, "{name} is no longer read from a local path"),
+            },
             Reason::Unreadable { path, error } => write!(f, "{path}: {error}"),
             Reason::Damaged(damage) => write!(f, "output damaged: {damage}"),
             Reason::Lost => f.write_str("output lost: its record is no longer in the cache"),

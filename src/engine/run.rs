@@ -10,6 +10,7 @@ use super::event::{Detail, Event, Observer, StageEvent};
 use super::job;
 use super::key::KeyParts;
 use super::planner::{Planner, Verdict};
+use super::reason::Reason;
 use super::stage::Cost;
 use super::state::{Signal, State};
 use super::worker::{Ending, Message, Worker, seconds_since_1970};
@@ -81,6 +82,7 @@ pub fn run(
         missing: vec![0; count],
         queue: BTreeMap::new(),
         running: BTreeMap::new(),
+        warned_of_links: false,
         limits,
         position: vec![0; count],
     };
@@ -110,6 +112,8 @@ struct Run<'a> {
     /// What must run and has not been started, by position.
     queue: BTreeMap<usize, (StageId, KeyParts)>,
     running: BTreeMap<StageId, Instant>,
+    /// One warning about the data folder is enough.
+    warned_of_links: bool,
 }
 
 impl<'a> Run<'a> {
@@ -161,7 +165,8 @@ impl<'a> Run<'a> {
         let decl = experiment.pipeline.stage(id);
         self.change(id, signal, seconds, Detail::Metrics(record.metrics.clone()));
         let linked = self.checkout.link(decl.name.as_str(), &decl.ports.outputs, &record, self.planner.store);
-        if let Err(error) = linked {
+        if let (Err(error), false) = (linked, self.warned_of_links) {
+            self.warned_of_links = true;
             let text = format!("the results of {} are not linked in the data folder: {error}", decl.name);
             self.observer.observe(&Event::Warning(text));
         }
@@ -247,8 +252,9 @@ impl<'a> Run<'a> {
             Ending::Interrupted => self.change(id, Signal::Stopped, seconds, Detail::None),
             Ending::Failed(message) => {
                 self.change(id, Signal::Broke, seconds, Detail::Error(message));
+                self.give_up_behind(id);
                 match self.on_failure {
-                    OnFailure::KeepGoing => self.give_up_behind(id),
+                    OnFailure::KeepGoing => {}
                     OnFailure::Stop => {
                         for (id, _) in std::mem::take(&mut self.queue).into_values() {
                             self.change(id, Signal::GivenUp, 0.0, Detail::None);
@@ -261,9 +267,11 @@ impl<'a> Run<'a> {
     }
 
     fn give_up_behind(&mut self, id: StageId) {
-        for next in self.planner.experiment.graph.dependents(id) {
+        let experiment = self.planner.experiment;
+        let because = Reason::Upstream(experiment.pipeline.stage(id).name.clone());
+        for next in experiment.graph.dependents(id) {
             if self.selection.contains(&next) && self.states[next.0] == State::Unknown {
-                self.change(next, Signal::GivenUp, 0.0, Detail::None);
+                self.change(next, Signal::GivenUp, 0.0, Detail::Because(vec![because.clone()]));
             }
         }
     }

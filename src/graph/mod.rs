@@ -37,7 +37,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::pipeline::double::FewKinds;
+    use crate::pipeline::test_catalogue::FewKinds;
 
     const TANGLED: &str = "\
 stages:

@@ -18,7 +18,7 @@ mod loss;
 mod networks;
 mod parameters;
 #[cfg(test)]
-mod reference;
+mod reference_tests;
 mod state_dict;
 
 pub use adam::{Adam, AdamOptions};

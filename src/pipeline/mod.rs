@@ -5,8 +5,6 @@ mod catalogue;
 mod check;
 mod checked;
 mod diagnosis;
-#[cfg(test)]
-pub(crate) mod double;
 mod draft;
 mod fault;
 mod layers;
@@ -18,6 +16,8 @@ mod problem;
 mod report;
 mod schema;
 mod settings;
+#[cfg(test)]
+pub(crate) mod test_catalogue;
 #[cfg(test)]
 mod tests;
 mod vars;

@@ -159,8 +159,17 @@ impl Sources {
     }
 
     fn exact(&self, path: &[&str], part: Part) -> Option<(Place, Option<Excerpt>)> {
-        let in_setting = self.in_setting(path).map(|place| (place, None));
+        let in_setting =
+            self.in_setting(path).or_else(|| self.below_setting(path)).map(|place| (place, None));
         in_setting.or_else(|| self.files.iter().find_map(|file| file.find(path, part)))
+    }
+
+    /// A setting that changed something inside the parameter at a path.
+    fn below_setting(&self, path: &[&str]) -> Option<Place> {
+        let is_parameter = matches!(path, ["stages", _, "with", _, ..]);
+        let changes = |setting: &&Setting| setting.path.iter().take(path.len()).eq(path.iter());
+        let setting = self.settings.iter().rev().find(changes).filter(|_| is_parameter)?;
+        Some(Place::Setting(setting.text.clone()))
     }
 
     fn in_setting(&self, path: &[&str]) -> Option<Place> {

@@ -25,6 +25,9 @@ pub enum SettingError {
     /// There is no `=`.
     #[error("`{0}` has no `=`; write STAGE.PARAMETER=VALUE or vars.NAME=VALUE")]
     NoValue(String),
+    /// There is nothing behind the `=`.
+    #[error("`{0}` has nothing behind the `=`; to take a value away write {0}null")]
+    Empty(String),
     /// The left side does not say of which stage.
     #[error("`{0}` names no parameter; write STAGE.PARAMETER=VALUE or vars.NAME=VALUE")]
     NoParameter(String),
@@ -44,6 +47,9 @@ impl FromStr for Setting {
     fn from_str(text: &str) -> Result<Setting, SettingError> {
         const DEEPEST: usize = 50;
         let (left, right) = text.split_once('=').ok_or_else(|| SettingError::NoValue(text.into()))?;
+        if right.trim().is_empty() {
+            return Err(SettingError::Empty(text.trim_end().into()));
+        }
         let steps: Vec<&str> = left.trim().split('.').collect();
         if steps.len() < 2 || steps.len() > DEEPEST || steps.iter().any(|step| step.is_empty()) {
             return Err(SettingError::NoParameter(left.into()));

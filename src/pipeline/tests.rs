@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::double::FewKinds;
+use super::test_catalogue::FewKinds;
 use super::{Pipeline, Problems, Setting, read};
 
 /// A folder with pipeline files, of which `p.yaml` is read.

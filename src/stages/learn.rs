@@ -41,7 +41,7 @@ pub(super) fn outputs() -> Vec<OutputPort> {
 pub(super) fn complaints(options: &Options) -> Vec<Complaint> {
     let complaint = |problem: Problem| Complaint {
         path: vec![problem.option.to_string()],
-        message: problem.message.to_string(),
+        message: format!("{} {}", problem.option, problem.message),
         hint: None,
     };
     options.problems().into_iter().map(complaint).collect()

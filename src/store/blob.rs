@@ -84,10 +84,20 @@ impl BlobWriter {
     }
 
     fn drain(&mut self) -> io::Result<()> {
-        self.hasher.update_rayon(&self.pending);
-        self.file.write_all(&self.pending)?;
+        let pending = std::mem::take(&mut self.pending);
+        self.keep(&pending)?;
+        self.pending = pending;
         self.pending.clear();
         Ok(())
+    }
+
+    /// Hashes and writes bytes. An error names the store and the remedy, since whoever writes cannot.
+    fn keep(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hasher.update_rayon(bytes);
+        self.file.as_file_mut().write_all(bytes).map_err(|error| {
+            let kind = error.kind();
+            io::Error::new(kind, Error::at(Action::Write, self.store.root())(error))
+        })
     }
 }
 
@@ -97,8 +107,7 @@ impl Write for BlobWriter {
             self.drain()?;
         }
         if bytes.len() >= CHUNK {
-            self.hasher.update_rayon(bytes);
-            self.file.write_all(bytes)?;
+            self.keep(bytes)?;
         } else {
             self.pending.extend_from_slice(bytes);
         }

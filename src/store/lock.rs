@@ -2,9 +2,10 @@
 //! no result gets the slot through which a record can be published.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -120,7 +121,7 @@ impl Drop for Slot {
 }
 
 /// Locks the file of that name, or `None` if somebody else has it.
-fn try_lock(path: &std::path::Path) -> Result<Option<File>, Error> {
+fn try_lock(path: &Path) -> Result<Option<File>, Error> {
     loop {
         let file = OpenOptions::new()
             .read(true)
@@ -142,12 +143,15 @@ fn try_lock(path: &std::path::Path) -> Result<Option<File>, Error> {
     }
 }
 
-fn read_holder(path: &std::path::Path) -> Holder {
-    let mut text = String::new();
-    let read = File::open(path).and_then(|mut f| f.read_to_string(&mut text));
-    read.ok()
-        .and_then(|_| serde_json::from_str(&text).ok())
-        .unwrap_or_else(|| Holder { pid: 0, purpose: "another process".to_owned() })
+/// What the holder wrote about itself, once it has come to that.
+fn read_holder(path: &Path) -> Holder {
+    for _ in 0..100 {
+        if let Some(holder) = fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
+            return holder;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Holder { pid: 0, purpose: "another process".to_owned() }
 }
 
 #[cfg(test)]

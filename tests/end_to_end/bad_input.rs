@@ -50,7 +50,12 @@ stages:
 #[test]
 fn values_out_of_range_name_the_parameter() {
     problems(&EXPERIMENT.replace("samples: 32", "samples: 0"), ["samples", "pipeline.yaml:"]);
-    problems(&EXPERIMENT.replace("lr: 0.001,", "lr: -1,"), ["lr"]);
+    problems(&EXPERIMENT.replace("lr: 0.001,", "lr: -1,"), ["lr must be above 0"]);
+    let mut ws = Workspace::new(EXPERIMENT);
+    ws.set("train.schedule.step", 0);
+    ws.call(&["run", "pipeline.yaml"])
+        .exits(2)
+        .says(["schedule step must be", "--> --set train.schedule.step=0"]);
     problems(&EXPERIMENT.replace("hflip: 0.5", "hflip: 1.5"), ["hflip"]);
 }
 

@@ -212,3 +212,51 @@ fn the_graph_is_drawn_as_text_dot_and_mermaid() {
       s1 -->|"text"| s2
     "#);
 }
+
+#[test]
+fn a_closed_stderr_stops_nothing() {
+    let ws = Workspace::new(CHAIN);
+    let mut shell = std::process::Command::new("sh");
+    let run = format!("{} run pipeline.yaml 2>/dev/full", env!("CARGO_BIN_EXE_stlpipe"));
+    assert!(shell.current_dir(ws.path("")).args(["-c", &run]).status().expect("sh exists").success());
+    ws.run().ran([]);
+}
+
+#[test]
+fn a_skipped_stage_says_because_of_which() {
+    let mut ws = Workspace::new(CHAIN);
+    ws.set("upper.run", "exit 3");
+    ws.call(&["run", "pipeline.yaml"]).exits(1).says(["count  skipped   depends on upper"]);
+}
+
+#[test]
+fn a_dry_run_can_be_json() {
+    let ws = Workspace::new(CHAIN);
+    let said = ws.call(&["run", "pipeline.yaml", "--dry-run", "--json"]).succeeds();
+    let plan: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!(plan["stages"][1]["reasons"][0], "depends on words");
+}
+
+#[test]
+fn showing_a_stale_stage_tells_its_params_from_those_of_the_last_result() {
+    let mut ws = Workspace::new(CHAIN);
+    ws.run().ran(["words", "upper", "count", "other"]);
+    ws.set("other.run", "echo another > o.txt");
+    let shown = ws.call(&["show", "pipeline.yaml", "other"]).succeeds().out;
+    let (new, last) = shown.split_once("last result of other").expect("both are shown");
+    assert!(new.contains("echo another > o.txt") && !new.contains("made"), "{shown}");
+    assert!(last.contains("echo other > o.txt") && last.contains("made"), "{shown}");
+}
+
+#[test]
+fn a_file_goes_to_standard_output_on_request() {
+    let ws = Workspace::new(CHAIN);
+    ws.run().ran(["words", "upper", "count", "other"]);
+    assert_eq!(ws.call(&["get", "pipeline.yaml", "upper", "-o", "-"]).succeeds().out, "ONE TWO");
+}
+
+#[test]
+fn a_setting_without_a_value_is_a_mistake() {
+    let ws = Workspace::new(CHAIN);
+    ws.call(&["run", "pipeline.yaml", "--set", "other.run="]).exits(2).says(["other.run=null"]);
+}

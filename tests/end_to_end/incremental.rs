@@ -76,3 +76,17 @@ fn results_are_linked_under_their_names() {
     ws.call(&["show", "pipeline.yaml", "val_augmented", "--png", "sheet.png"]).succeeds();
     assert!(std::fs::read(ws.path("sheet.png")).expect("written").starts_with(b"\x89PNG"));
 }
+
+#[test]
+fn whatever_is_deleted_under_data_or_cache_comes_back() {
+    let ws = Workspace::new(EXPERIMENT);
+    ws.run().ran(ALL);
+    let model = ws.digests("train");
+    std::fs::remove_dir_all(ws.path("data")).expect("there");
+    std::fs::remove_dir_all(ws.path("cache/views")).expect("there");
+    ws.run().ran([]);
+    assert!(ws.read("data/tiny/train/model/model.json").contains("\"lenet\""));
+    std::fs::remove_dir_all(ws.path("cache/blobs")).expect("there");
+    ws.run().ran(ALL);
+    assert_eq!(ws.digests("train"), model);
+}

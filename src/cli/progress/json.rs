@@ -1,20 +1,26 @@
 //! One JSON event per line on stdout, for programs. Fields are only ever added.
 
 use std::io::Write;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Show;
+use super::{Pace, Show};
 use crate::engine::stage::{Progress, Unit};
 use crate::engine::{Detail, Event, Observer, StageEvent, State, Summary};
 use crate::pipeline::StageName;
 
 /// JSON lines.
-pub(in crate::cli) struct Json(());
+pub(in crate::cli) struct Json {
+    pace: Pace,
+}
+
+/// How often a running stage says how far it is.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 impl Json {
     pub(in crate::cli) fn new() -> Json {
-        Json(())
+        Json { pace: Pace::every(INTERVAL) }
     }
 
     fn print(value: &Value) {
@@ -25,6 +31,11 @@ impl Json {
 
 impl Observer for Json {
     fn observe(&self, event: &Event) {
+        if let Event::Progress(stage, _) = event
+            && !self.pace.is_due(stage)
+        {
+            return;
+        }
         Json::print(&match event {
             Event::Stage(event) => stage(event),
             Event::Progress(stage, Progress { done, total, unit, note }) => json!({

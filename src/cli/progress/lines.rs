@@ -25,8 +25,12 @@ pub(super) fn state(event: &StageEvent, width: usize) -> Option<String> {
             format!("done      {:<9} {}", duration(event.seconds), metrics(figures))
         }
         (State::Failed, Detail::Error(message)) => format!("failed    {message}"),
+        (State::Skipped, Detail::Because(reasons)) => {
+            let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+            format!("skipped   {}", reasons.join("; "))
+        }
         (State::Skipped, _) => "skipped".to_owned(),
-        (State::Interrupted, _) => "interrupted".to_owned(),
+        (State::Interrupted, _) if event.seconds > 0.0 => "interrupted".to_owned(),
         _ => return None,
     };
     Some(format!("{name:<width$}  {text}").trim_end().to_owned())

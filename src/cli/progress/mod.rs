@@ -2,8 +2,11 @@
 
 mod json;
 mod lines;
+mod pace;
 mod plain;
 mod terminal;
+
+use pace::Pace;
 
 pub(super) use json::Json;
 pub(super) use plain::Plain;

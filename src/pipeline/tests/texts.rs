@@ -1,8 +1,8 @@
 //! Claims about what is said of texts that are no pipeline at all: no YAML, no map, no bearable size.
 
 use super::{Files, problems};
-use crate::pipeline::double::FewKinds;
 use crate::pipeline::read;
+use crate::pipeline::test_catalogue::FewKinds;
 
 #[test]
 fn a_text_that_is_no_yaml_is_told_with_its_place() {
