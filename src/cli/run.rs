@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::num::NonZero;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use super::args::{PipelineArgs, find_stage};
 use super::exit::{FAILED, Failure, INTERRUPTED};
@@ -33,8 +34,8 @@ pub(super) struct Args {
     /// Cores to use; results do not depend on it [default: all].
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<usize>>,
-    /// What computes: the processor, or a GPU if this program was built for one.
-    #[arg(long, value_enum, default_value = "auto")]
+    /// What computes: `auto`, `cpu`, or `cuda` with the number of a GPU, such as `cuda:0`.
+    #[arg(long, default_value = "auto")]
     device: Device,
     /// After a failure, finish what does not depend on it.
     #[arg(long)]
@@ -44,12 +45,25 @@ pub(super) struct Args {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy)]
 enum Device {
     /// The best there is.
     Auto,
     /// The processor.
     Cpu,
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Device, String> {
+        match text.split_once(':').map_or(text, |(class, _)| class) {
+            "auto" => Ok(Device::Auto),
+            "cpu" => Ok(Device::Cpu),
+            "cuda" => Err("networks run on the processor in this version; use `cpu` or `auto`".to_owned()),
+            _ => Err("write `auto`, `cpu` or `cuda:0`".to_owned()),
+        }
+    }
 }
 
 static STOP: Stop = Stop::new();

@@ -260,3 +260,12 @@ fn a_setting_without_a_value_is_a_mistake() {
     let ws = Workspace::new(CHAIN);
     ws.call(&["run", "pipeline.yaml", "--set", "other.run="]).exits(2).says(["other.run=null"]);
 }
+
+#[test]
+fn a_gpu_that_cannot_be_used_is_a_clear_mistake() {
+    let ws = Workspace::new(CHAIN);
+    ws.call(&["run", "pipeline.yaml", "--device", "cuda:0"])
+        .exits(2)
+        .says(["on the processor in this version"]);
+    ws.run_with(&["--device", "cpu"]).ran(["words", "upper", "count", "other"]);
+}
