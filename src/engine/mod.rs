@@ -11,6 +11,8 @@ mod registry;
 mod run;
 pub mod stage;
 mod state;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::collections::BTreeSet;

@@ -77,8 +77,8 @@ fn template(progress: &Progress, width: usize) -> String {
     let (amount, rate) = match (progress.unit, progress.total) {
         (Unit::Bytes, Some(_)) => ("{binary_bytes}/{binary_total_bytes}", "{binary_bytes_per_sec}"),
         (Unit::Bytes, None) => ("{binary_bytes}", "{binary_bytes_per_sec}"),
-        (Unit::Images, Some(_)) => ("{human_pos}/{human_len}", "{per_sec:0} images"),
-        (Unit::Images, None) => ("{human_pos}", "{per_sec:0} images"),
+        (Unit::Images, Some(_)) => ("{human_pos}/{human_len} images", "{per_sec:0}"),
+        (Unit::Images, None) => ("{human_pos} images", "{per_sec:0}"),
         (Unit::Steps, _) => ("{human_pos}/{human_len}", "{per_sec}"),
     };
     let bar = if progress.total.is_some() { "{bar:24.green/dim} " } else { "{spinner} " };
