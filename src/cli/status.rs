@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::args::{PipelineArgs, look};
 use super::exit::Failure;
-use super::words::{count, table};
+use super::words::{all_stages_are, count, table};
 use crate::engine::{KeyParts, Plan, Reason, Verdict};
 
 /// Arguments of `status`.
@@ -49,7 +49,7 @@ fn to_text(plan: &Plan) -> String {
     }
     let stale = plan.steps.iter().filter(|(_, d)| matches!(d.verdict, Verdict::Run(_))).count();
     let closing = if stale == 0 {
-        format!("nothing to do: {} up to date\n", all(plan.steps.len()))
+        format!("nothing to do: {} up to date\n", all_stages_are(plan.steps.len()))
     } else {
         format!("{stale} of {} to run\n", count(plan.steps.len(), "stage"))
     };
@@ -62,10 +62,6 @@ pub(super) fn word(verdict: &Verdict) -> &'static str {
         Verdict::Reuse(_) => "up to date",
         Verdict::Run(_) => "will run",
     }
-}
-
-fn all(stages: usize) -> String {
-    if stages == 1 { "the stage is".to_owned() } else { format!("all {stages} stages are") }
 }
 
 fn to_json(pipeline: &str, plan: &Plan) -> serde_json::Value {

@@ -55,6 +55,11 @@ pub(super) fn count(n: usize, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 
+/// `the stage is`, `all 7 stages are`.
+pub(super) fn all_stages_are(n: usize) -> String {
+    if n == 1 { "the stage is".to_owned() } else { format!("all {n} stages are") }
+}
+
 /// `; did you mean `x`?`, or nothing if no candidate is near.
 pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> String {
     let closest = candidates.map(|c| (strsim::damerau_levenshtein(name, c), c)).min();

@@ -2,6 +2,7 @@
 //! both the hash and the explanation of a difference.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -68,18 +69,27 @@ impl KeyParts {
         KeyParts { kind: kind.0.to_owned(), version: kind.1, params, inputs, files, device }
     }
 
-    /// The key: blake3 over the format, then for each leaf of the parts the lengths (8 little-endian bytes)
-    /// and bytes of its path and of its value in JSON. Maps are walked in the order of their keys, so that
-    /// the order in a file does not matter.
+    /// The key: blake3 over the format, then each leaf of the parts: the number of its steps, each step with a
+    /// letter for its kind, and its value in JSON. Numbers are 8 little-endian bytes, and texts are preceded by
+    /// their length, so that no two lists of parts give the same bytes. Maps are walked in the order of their
+    /// keys, so that the order in a file does not matter.
     #[must_use]
     pub fn key(&self) -> Digest {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(FORMAT.as_bytes());
+        let mut number = |n: usize, text: &[u8]| {
+            hasher.update(&(n as u64).to_le_bytes());
+            hasher.update(text);
+        };
+        number(FORMAT.len(), FORMAT.as_bytes());
         self.walk(&mut |path, value| {
-            for text in [path, value] {
-                hasher.update(&(text.len() as u64).to_le_bytes());
-                hasher.update(text.as_bytes());
+            number(path.len(), b"");
+            for step in path {
+                match step {
+                    Step::Name(name) => number(name.len(), &[b"n", name.as_bytes()].concat()),
+                    Step::Position(position) => number(*position, b"p"),
+                }
             }
+            number(value.len(), value.as_bytes());
         });
         hasher.finalize().into()
     }
@@ -89,7 +99,10 @@ impl KeyParts {
     pub fn differences(&self, earlier: &KeyParts) -> Vec<Difference> {
         let leaves = |parts: &KeyParts| {
             let mut leaves = BTreeMap::new();
-            parts.walk(&mut |path, value| drop(leaves.insert(path.to_owned(), value.to_owned())));
+            parts.walk(&mut |path, value| {
+                let steps: Vec<String> = path.iter().map(ToString::to_string).collect();
+                leaves.insert(steps.join("."), value.to_owned());
+            });
             leaves
         };
         let (old, new) = (leaves(earlier), leaves(self));
@@ -105,36 +118,58 @@ impl KeyParts {
             .collect()
     }
 
-    fn walk(&self, visit: &mut dyn FnMut(&str, &str)) {
+    fn walk(&self, visit: &mut dyn FnMut(&[Step], &str)) {
         let KeyParts { kind, version, params, inputs, files, device } = self;
-        visit("kind", kind);
-        visit("version", &version.to_string());
-        walk_value("params", params, visit);
+        visit(&[Step::Name("kind")], kind);
+        visit(&[Step::Name("version")], &version.to_string());
+        walk_value(&mut vec![Step::Name("params")], params, visit);
         for (port, digest) in inputs {
-            visit(&format!("inputs.{port}"), &digest.to_string());
+            visit(&[Step::Name("inputs"), Step::Name(port)], &digest.to_string());
         }
         for (name, digest) in files {
-            visit(&format!("files.{name}"), &digest.to_string());
+            visit(&[Step::Name("files"), Step::Name(name)], &digest.to_string());
         }
         match device {
             None => {}
-            Some(DeviceClass::Cpu) => visit("device", "cpu"),
-            Some(DeviceClass::Cuda) => visit("device", "cuda"),
+            Some(DeviceClass::Cpu) => visit(&[Step::Name("device")], "cpu"),
+            Some(DeviceClass::Cuda) => visit(&[Step::Name("device")], "cuda"),
         }
     }
 }
 
-fn walk_value(path: &str, value: &Value, visit: &mut dyn FnMut(&str, &str)) {
+/// One step on the way to a part.
+#[derive(Debug, Clone, Copy)]
+enum Step<'a> {
+    /// To the value of that name in a map.
+    Name(&'a str),
+    /// To the value at that position of a list.
+    Position(usize),
+}
+
+impl fmt::Display for Step<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Name(name) => f.write_str(name),
+            Step::Position(position) => write!(f, "{position}"),
+        }
+    }
+}
+
+fn walk_value<'a>(path: &mut Vec<Step<'a>>, value: &'a Value, visit: &mut dyn FnMut(&[Step], &str)) {
     match value {
         Value::Object(map) if !map.is_empty() => {
             let sorted: BTreeMap<&String, &Value> = map.iter().collect();
             for (name, value) in sorted {
-                walk_value(&format!("{path}.{name}"), value, visit);
+                path.push(Step::Name(name));
+                walk_value(path, value, visit);
+                path.pop();
             }
         }
         Value::Array(items) if !items.is_empty() => {
             for (position, value) in items.iter().enumerate() {
-                walk_value(&format!("{path}.{position}"), value, visit);
+                path.push(Step::Position(position));
+                walk_value(path, value, visit);
+                path.pop();
             }
         }
         leaf => visit(path, &leaf.to_string()),
@@ -162,7 +197,7 @@ mod tests {
     fn a_key_is_what_it_was_in_every_version_of_this_format() {
         let key =
             parts(json!({"lr": 0.001, "epochs": 20, "transforms": [{"rotate": 45.0}, {"hflip": 0.5}]})).key();
-        assert_eq!(key.to_string(), "ce0e32db6e69a84d17b3ab265a64f89011c7623eb98b61856dca963dba16042f");
+        assert_eq!(key.to_string(), "700c19cf5b8610503627673f5c7f7fee0939501b276af2e5c705d5a3d9838c3a");
     }
 
     #[test]
@@ -186,7 +221,20 @@ mod tests {
             edit(&mut other);
             assert_ne!(base.key(), other.key(), "{other:?}");
         }
-        assert_ne!(parts(json!({"a": {"b": 1}})).key(), parts(json!({"a.b": "1"})).key());
+    }
+
+    #[test]
+    fn params_of_another_shape_have_another_key() {
+        for (one, other) in [
+            (json!({"a": {"b": 1}}), json!({"a.b": 1})),
+            (json!({"a": {"b": 1}}), json!({"a": {"b": "1"}})),
+            (json!({"a": [1]}), json!({"a": {"0": 1}})),
+            (json!({"a": [1, 2]}), json!({"a": [[1, 2]]})),
+            (json!({"a": []}), json!({"a": {}})),
+            (json!({"a": null}), json!({})),
+        ] {
+            assert_ne!(parts(one.clone()).key(), parts(other.clone()).key(), "{one} and {other}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct Planner<'a> {
 /// What is to be done about one stage.
 #[derive(Debug, Clone)]
 pub struct Decision {
-    /// The parts of its key; `None` as long as an input is not known.
+    /// The parts of its key; `None` as long as an input is not known, or if a file cannot be read.
     pub parts: Option<KeyParts>,
     /// Whether it runs.
     pub verdict: Verdict,
@@ -42,14 +42,6 @@ pub enum Verdict {
 pub struct Plan {
     /// The stages and what is to be done about each.
     pub steps: Vec<(StageName, Decision)>,
-}
-
-impl Plan {
-    /// Whether every stage has its result.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.steps.iter().all(|(_, decision)| matches!(decision.verdict, Verdict::Reuse(_)))
-    }
 }
 
 impl<'a> Planner<'a> {
@@ -93,14 +85,17 @@ impl<'a> Planner<'a> {
                 None => drop(upstream.insert(from)),
             }
         }
+        let identity = decl.stage.identity();
+        let files = match self.digest_files(&identity) {
+            Ok(files) => files,
+            Err(unreadable) => return Decision { parts: None, verdict: Verdict::Run(unreadable) },
+        };
+        let kind = self.experiment.registry.kind(&decl.kind);
+        let parts = KeyParts::new((kind.name, kind.version), identity, inputs, files, self.device);
         let mut reasons = Vec::new();
         if self.forced.contains(&id) {
             reasons.push(Reason::Forced);
         }
-        let identity = decl.stage.identity();
-        let files = self.digest_files(&identity, &mut reasons);
-        let kind = self.experiment.registry.kind(&decl.kind);
-        let parts = KeyParts::new((kind.name, kind.version), identity, inputs, files, self.device);
         if !upstream.is_empty() {
             reasons.extend(self.changes(id, &parts, &upstream));
             reasons.extend(
@@ -116,9 +111,7 @@ impl<'a> Planner<'a> {
                 Verdict::Run(reasons)
             }
             Found::Absent => {
-                let unreadable = reasons.iter().any(|reason| matches!(reason, Reason::Unreadable { .. }));
-                let changes = self.changes(id, &parts, &upstream).into_iter();
-                reasons.extend(changes.filter(|r| !(unreadable && matches!(r, Reason::File { .. }))));
+                reasons.extend(self.changes(id, &parts, &upstream));
                 if reasons.is_empty() {
                     reasons.push(Reason::Lost);
                 }
@@ -140,18 +133,20 @@ impl<'a> Planner<'a> {
         self.forced.contains(&id)
     }
 
-    fn digest_files(&self, identity: &Identity, reasons: &mut Vec<Reason>) -> BTreeMap<String, Digest> {
+    /// The digests of the files outside the store, by name; or which cannot be read.
+    pub(super) fn digest_files(&self, identity: &Identity) -> Result<BTreeMap<String, Digest>, Vec<Reason>> {
         let mut digests = BTreeMap::new();
+        let mut unreadable = Vec::new();
         for (name, path) in &identity.files {
             match self.store.digest_of(path) {
                 Ok(digest) => drop(digests.insert(name.clone(), digest)),
                 Err(error) => {
                     let (path, error) = (path.display().to_string(), error.to_string());
-                    reasons.push(Reason::Unreadable { path, error });
+                    unreadable.push(Reason::Unreadable { path, error });
                 }
             }
         }
-        digests
+        if unreadable.is_empty() { Ok(digests) } else { Err(unreadable) }
     }
 
     /// How the parts differ from those of the last run; inputs from `upstream` are not known yet.

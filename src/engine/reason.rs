@@ -48,7 +48,7 @@ pub enum Reason {
         /// How it differs.
         change: FileChange,
     },
-    /// A file outside the store cannot be read; running the stage will say more.
+    /// A file outside the store cannot be read, so that there is no key and nothing to run.
     Unreadable {
         /// The path.
         path: String,

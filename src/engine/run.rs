@@ -145,15 +145,22 @@ impl<'a> Run<'a> {
             if self.stop.is_requested() {
                 return;
             }
+            // A failure meanwhile may have ended the run for it.
+            if self.states[id.0] != State::Unknown {
+                continue;
+            }
             self.states[id.0] = self.states[id.0].after(Signal::InputsKnown);
             let decision = self.planner.decide(id, &self.results);
-            let parts = decision.parts.expect("the inputs are known");
-            self.keys[id.0] = Some(parts.key());
-            match decision.verdict {
-                Verdict::Reuse(record) => known.extend(self.settle(id, Signal::Hit, *record, 0.0)),
-                Verdict::Run(reasons) => {
+            self.keys[id.0] = decision.parts.as_ref().map(KeyParts::key);
+            match (decision.verdict, decision.parts) {
+                (Verdict::Reuse(record), _) => known.extend(self.settle(id, Signal::Hit, *record, 0.0)),
+                (Verdict::Run(reasons), Some(parts)) => {
                     self.change(id, Signal::Miss, 0.0, Detail::Because(reasons));
                     self.queue.insert(self.position[id.0], (id, parts));
+                }
+                (Verdict::Run(reasons), None) => {
+                    let message: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+                    self.end(id, Ending::Failed(message.join("; ")), 0.0);
                 }
             }
         }

@@ -62,7 +62,7 @@ impl State {
             (State::Queued, Signal::Held) => State::Waiting,
             (State::Queued | State::Waiting, Signal::Begun) => State::Running,
             (State::Running, Signal::Published) => State::Done,
-            (State::Queued | State::Waiting | State::Running, Signal::Broke) => State::Failed,
+            (State::Ready | State::Queued | State::Waiting | State::Running, Signal::Broke) => State::Failed,
             (State::Unknown | State::Ready | State::Queued, Signal::GivenUp) => State::Skipped,
             (from, Signal::Stopped) if !from.is_final() => State::Interrupted,
             (from, signal) => unreachable!("{signal:?} cannot happen to a stage that is {from:?}"),

@@ -73,6 +73,11 @@ impl Worker<'_> {
         let outcome = catch_unwind(AssertUnwindSafe(|| decl.stage.run(&job)));
         let bug = || StageError::message("stopped by a bug in stlpipe; the panic message says where");
         outcome.unwrap_or_else(|_| Err(bug()))?;
+        let files = self.planner.digest_files(&decl.stage.identity());
+        if files.as_ref() != Ok(&self.parts.files) {
+            let message = "a file it reads changed while it ran, so nothing was kept; run it again";
+            return Err(StageError::message(message));
+        }
         let made = job.made.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut record = made.into_record(&self.parts, &decl.ports.outputs)?;
         record.seconds = begun.elapsed().as_secs_f64();

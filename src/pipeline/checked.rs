@@ -102,16 +102,4 @@ impl<S> Pipeline<S> {
     pub fn place(&self, stage: &StageName, path: &[&str]) -> Option<Place> {
         self.sources.place(&[&["stages", stage.as_str(), "with"], path].concat())
     }
-
-    /// Where an input port is bound.
-    #[must_use]
-    pub fn input_place(&self, stage: &StageName, port: &str) -> Option<Place> {
-        self.sources.place(&["stages", stage.as_str(), "in", port])
-    }
-
-    /// Where a stage is declared.
-    #[must_use]
-    pub fn stage_place(&self, stage: &StageName) -> Option<Place> {
-        self.sources.place(&["stages", stage.as_str()])
-    }
 }

@@ -73,15 +73,15 @@ mod tests {
         let keys: Vec<String> =
             samples.iter().map(|(kind, params)| format!("{} {}", kind.name, key(kind, params))).collect();
         insta::assert_snapshot!(keys.join("\n"), @r"
-        download aa334f7a641c9149647a2172379f85f9a1f56a23a5af8c0f93c44f5bda325d3d
-        synthesize 4cfb634f6241b62e8b13241ac0756020b82e71929081453f031398a591727383
-        decode f737b45d8bf83b6f82836500df07f4bed2cfbac08e889ff4b9498a21ad3755a3
-        split 0545a661c3e50c6a534ebfbeea54f948ad9fc01a5d8ff63ac82af63b6f1ce568
-        augment 6abf7a1b0ff4556b33f3c2d835e308fcf667820d6077d936c83e1ca61b5565a5
-        train 9b0efa2048d642aabd587e833d0cf432946056c25cbcee0157796d4d7c684382
-        fine-tune 2955ffb97835e5b1f71d2711cfd5af04ad551ca294e5b3b8fdddba4af98d4b6f
-        evaluate 0e5f22f5c00ebaa7f2d0b80f26006804e35d09a6a58c833719d606f47b03abbe
-        command 97f55338fb916df650f2ee950f6e400a5e0e3195c191e2bb9bd988f9dd8b9bf8
+        download 2c7ecc26643cf2302a814192fd8d0e8e7d58f15f8566cce5059a3a59cf504a00
+        synthesize 3baccc52304407e9e26beecf0d7865a57f80e87135e599012d8d418376be1c67
+        decode 84cf7dfbd3f8b414ed998dc06294ad142ba30e76a00a5906d9a166019dc395f0
+        split be28f3d090687632cea7ef4522f3782be7f45739e6fb39d01605e05b1b38758c
+        augment 90e4d1637ecb79222cbf7771575d41c72a61214b7b22ef1e2e40a722889b2fed
+        train 59908f9c0111ac40060c17accdd1c5aaa850489bcc7985e1fe26e276abd25603
+        fine-tune dc0e27a45f7618b5c26ad38e61c411257156ba7004726eb4256547d126dcfa10
+        evaluate e00d2b2352e6d30b8975ba125b4b508c045b0ee4db3b12d43442bfa7cd86e66c
+        command f77964124f2280bb13f5d5629883bca9ae49e7ad78589c02aa97d90f68f8f729
         ");
     }
 

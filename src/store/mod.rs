@@ -55,14 +55,6 @@ impl Store {
         &self.root
     }
 
-    /// Makes sure that the store can be written to, before any work is done for it.
-    ///
-    /// # Errors
-    /// If a file cannot be created in it.
-    pub fn prepare(&self) -> Result<(), Error> {
-        self.temporary().map(drop)
-    }
-
     fn temporary(&self) -> Result<tempfile::NamedTempFile, Error> {
         let dir = self.make_dir("tmp")?;
         // Readable by everyone the umask allows, since a store may be shared by a team.

@@ -59,15 +59,6 @@ impl Schedule {
         }
     }
 
-    /// Whether the first epochs of a longer training differ from those of a shorter one.
-    #[must_use]
-    pub fn depends_on_epochs(&self) -> bool {
-        match self {
-            Schedule::Named(Named::Cosine) => true,
-            Schedule::Named(Named::Constant) | Schedule::Step(_) => false,
-        }
-    }
-
     /// What is wrong with its figures.
     #[must_use]
     pub fn problem(&self) -> Option<&'static str> {

@@ -1,6 +1,6 @@
 //! The words of a run's lines, the same on a terminal and in a log file.
 
-use crate::cli::words::{count, duration, metrics};
+use crate::cli::words::{all_stages_are, count, duration, metrics};
 use crate::engine::stage::{Progress, Unit};
 use crate::engine::{Detail, Experiment, StageEvent, State, Summary};
 
@@ -45,7 +45,7 @@ pub(super) fn summary(summary: &Summary) -> String {
         (n > 0).then(|| format!("{n} {word}"))
     };
     if summary.ended(State::Reused).count() == total {
-        return format!("nothing to do: {} up to date ({time})", all(total));
+        return format!("nothing to do: {} up to date ({time})", all_stages_are(total));
     }
     let parts = [
         tell(State::Done, "ran"),
@@ -56,10 +56,6 @@ pub(super) fn summary(summary: &Summary) -> String {
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     format!("{} in {time}: {}", count(total, "stage"), parts.join(", "))
-}
-
-fn all(stages: usize) -> String {
-    if stages == 1 { "the stage is".to_owned() } else { format!("all {stages} stages are") }
 }
 
 /// How far a stage is, for a line that is written now and then.
