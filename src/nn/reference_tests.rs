@@ -2,6 +2,7 @@
 //! inputs that a formula gives, what PyTorch computes in f64, and by how much its own f32 run differs.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use dfdx::prelude::*;
 use serde_json::Value;
@@ -14,128 +15,114 @@ use super::networks::{CLASSES, CustomNet, Lenet, Resnext};
 use super::parameters::{export, gradients, import, update};
 use super::state_dict::{StateDict, Values};
 
-#[test]
-fn lenet_agrees_with_pytorch_at_96_pixels() {
-    Reference::read("lenet_96").check::<Lenet<Relu, Cpu>, Cpu>(&Cpu::default());
-}
+/// Where the fixtures are, unless a folder of others is named by this variable.
+const FOLDER: &str = "STLPIPE_REFERENCE";
 
-#[test]
-fn custom_net_agrees_with_pytorch_at_80_pixels() {
-    Reference::read("custom_net_80").check::<CustomNet<Relu, Cpu>, Cpu>(&Cpu::default());
-}
+/// Of how many figures one may miss its tolerance.
+///
+/// A value within rounding of a kink (of ReLU, of the maximum of a window, of the sign that Adam's first step
+/// makes of a gradient) may fall on either side of it in f32, and then moves every figure behind it. PyTorch's
+/// own f32 run, made again on a second machine, misses up to 19 of the 68 figures of Lenet, 2 of the 124 of
+/// Custom-Net and 1 of the 452 of ResNeXt.
+const FIGURES_PER_MISS: usize = 200;
 
-#[test]
-fn custom_net_agrees_with_pytorch_at_96_pixels() {
-    Reference::read("custom_net_96").check::<CustomNet<Relu, Cpu>, Cpu>(&Cpu::default());
-}
-
-#[test]
-fn custom_net_agrees_with_pytorch_at_120_pixels() {
-    Reference::read("custom_net_120").check::<CustomNet<Relu, Cpu>, Cpu>(&Cpu::default());
-}
-
-#[test]
-fn leaky_custom_net_agrees_with_pytorch_at_96_pixels() {
-    Reference::read("custom_net_leaky_96").check::<CustomNet<LeakyRelu, Cpu>, Cpu>(&Cpu::default());
-}
-
-#[test]
-fn resnext_agrees_with_pytorch_at_70_pixels() {
-    Reference::read("resnext_70").check::<Resnext<Relu, Cpu>, Cpu>(&Cpu::default());
-}
-
-#[test]
-fn resnext_agrees_with_pytorch_at_96_pixels() {
-    Reference::read("resnext_96").check::<Resnext<Relu, Cpu>, Cpu>(&Cpu::default());
-}
-
-/// How many roundings of the images are tried.
-const ATTEMPTS: usize = 3;
-
-/// The most that a value on the other side of a kink may change a tensor.
+/// The most by which a figure that misses its tolerance may be off.
 const MOVED_BY_A_KINK: f64 = 1e-2;
+
+#[test]
+fn networks_agree_with_pytorch() {
+    let shipped = || format!("{}/tests/fixtures", env!("CARGO_MANIFEST_DIR"));
+    let folder = std::env::var(FOLDER).unwrap_or_else(|_| shipped());
+    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let references: Vec<_> = files.iter().filter_map(|file| Reference::read(file)).collect();
+    assert!(!references.is_empty(), "{folder} holds no reference numbers");
+    let failures: Vec<String> = references.iter().filter_map(Reference::failure).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
 
 /// One fixture.
 struct Reference {
+    name: String,
     numbers: Value,
 }
 
+/// How the figures of a fixture compare with ours.
+#[derive(Default)]
+struct Comparison {
+    figures: usize,
+    /// What is off by more than its tolerance, and by how much.
+    wrong: BTreeMap<String, f64>,
+}
+
 impl Reference {
-    fn read(name: &str) -> Reference {
-        let path = format!("{}/tests/fixtures/{name}.json", env!("CARGO_MANIFEST_DIR"));
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
-        Reference { numbers: serde_json::from_str(&text).unwrap() }
+    /// The numbers in a file, if it is about a network.
+    fn read(file: &Path) -> Option<Reference> {
+        let text =
+            file.extension().is_some_and(|e| e == "json").then(|| std::fs::read_to_string(file).unwrap());
+        let numbers: Value = serde_json::from_str(&text?).unwrap();
+        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+        numbers.get("model").is_some().then_some(Reference { name, numbers })
     }
 
-    /// Everything the fixture knows about the network `M`.
-    ///
-    /// A value within rounding of a kink (ReLU, the maximum of a window, the sign that Adam makes of a small
-    /// gradient) may fall on either side of it, and moves every gradient before it by about a thousandth. So
-    /// what disagrees is asked again on images that differ by rounding. What still disagrees, as in Lenet,
-    /// where some of 400,000 windows are always near a tie, must lie behind a kink and be off by little.
-    fn check<M, D: Kernels>(&self, device: &D)
+    /// What is wrong with our network, if anything is.
+    fn failure(&self) -> Option<String> {
+        let device = Cpu::default();
+        let Comparison { figures, wrong } = match self.numbers["model"].as_str().unwrap() {
+            "lenet" => self.compare::<Lenet<Relu, Cpu>, Cpu>(&device),
+            "lenet_leaky" => self.compare::<Lenet<LeakyRelu, Cpu>, Cpu>(&device),
+            "custom_net" => self.compare::<CustomNet<Relu, Cpu>, Cpu>(&device),
+            "custom_net_leaky" => self.compare::<CustomNet<LeakyRelu, Cpu>, Cpu>(&device),
+            "resnext" => self.compare::<Resnext<Relu, Cpu>, Cpu>(&device),
+            other => panic!("{}: no network is called {other}", self.name),
+        };
+        let far = wrong.iter().any(|(what, off)| *off >= MOVED_BY_A_KINK || is_before_any_kink(what));
+        let fails = far || wrong.len() > figures / FIGURES_PER_MISS;
+        fails.then(|| format!("{}: {} of {figures} figures: {wrong:#?}", self.name, wrong.len()))
+    }
+
+    /// Everything the fixture knows, beside what a network of ours makes of the same weights and images.
+    fn compare<M, D: Kernels>(&self, device: &D) -> Comparison
     where
         M: BuildModule<D, f32>,
         M: ModuleMut<Maps<3, D, Traced<D>>, Output = Rows<CLASSES, D, Traced<D>>, Error = D::Err>,
         M: Module<Maps<3, D>, Output = Rows<CLASSES, D>, Error = D::Err>,
     {
-        let mut wrong = self.disagreements::<M, D>(device, 0);
-        for attempt in 1..ATTEMPTS {
-            if wrong.is_empty() {
-                return;
-            }
-            let again = self.disagreements::<M, D>(device, attempt);
-            wrong.retain(|what, _| again.contains_key(what));
-        }
-        wrong.retain(|what, off| *off >= MOVED_BY_A_KINK || is_before_any_gradient(what));
-        assert!(wrong.is_empty(), "{wrong:#?}");
-    }
-
-    /// What is off by more than the fixture's tolerance, and by how much.
-    fn disagreements<M, D: Kernels>(&self, device: &D, attempt: usize) -> BTreeMap<String, f64>
-    where
-        M: BuildModule<D, f32>,
-        M: ModuleMut<Maps<3, D, Traced<D>>, Output = Rows<CLASSES, D, Traced<D>>, Error = D::Err>,
-        M: Module<Maps<3, D>, Output = Rows<CLASSES, D>, Error = D::Err>,
-    {
-        let mut wrong = BTreeMap::new();
-        let (images, labels) = self.batch(device, attempt);
+        let mut found = Comparison::default();
+        let (images, labels) = self.batch(device);
         let mut layers = M::build(device);
         assert_eq!(layers.num_trainable_params() as u64, self.numbers["parameters"].as_u64().unwrap());
         let first = self.first_state(export(&layers));
         import(&mut layers, &first);
 
-        self.compare("logits_eval_before", &layers.forward(images.clone()).as_vec(), &mut wrong);
+        self.tensor("logits_eval_before", &layers.forward(images.clone()).as_vec(), &mut found);
         let logits = layers.forward_mut(images.clone().leaky_traced()).as_vec();
-        self.compare("logits_train", &logits, &mut wrong);
+        self.tensor("logits_train", &logits, &mut found);
         import(&mut layers, &first);
 
         let mut adam = Adam::new(AdamOptions { weight_decay: 1e-4, ..AdamOptions::default() });
         for step in 1..=3 {
             let (result, slopes) = backward(&mut layers, images.clone(), &labels, 0.0).unwrap();
-            self.compare_loss(step, result.loss, &mut wrong);
+            self.loss(step, result.loss, &mut found);
             if step == 1 {
-                self.compare_all("grads", &gradients(&layers, &slopes), &mut wrong);
+                self.tensors("grads", &gradients(&layers, &slopes), &mut found);
             }
             update(&mut layers, &slopes, adam.begin_step(1e-4), Trainable::All);
             if step != 2 {
-                self.compare_all(&format!("params_after_{step}"), &export(&layers), &mut wrong);
+                self.tensors(&format!("params_after_{step}"), &export(&layers), &mut found);
             }
             if step == 1 {
-                self.compare_all("buffers_after_1", &export(&layers), &mut wrong);
+                self.tensors("buffers_after_1", &export(&layers), &mut found);
             }
         }
-        self.compare("logits_eval_after_3", &layers.forward(images).as_vec(), &mut wrong);
-        wrong
+        self.tensor("logits_eval_after_3", &layers.forward(images).as_vec(), &mut found);
+        found
     }
 
-    fn batch<D: Kernels>(&self, device: &D, attempt: usize) -> (Maps<3, D>, Vec<u8>) {
+    fn batch<D: Kernels>(&self, device: &D) -> (Maps<3, D>, Vec<u8>) {
         let size = |key: &str| self.numbers[key].as_u64().unwrap() as usize;
         let (batch, pixels) = (size("batch"), size("resolution"));
-        let rounding = if attempt == 0 { 0.0 } else { f64::from(f32::EPSILON) };
-        let images = (0..batch * 3 * pixels * pixels)
-            .map(|i| (2.0 * uniform(1000, i) * (1.0 + rounding * uniform(1000 + attempt, i))) as f32)
-            .collect();
+        let images = (0..batch * 3 * pixels * pixels).map(|i| (2.0 * uniform(1000, i)) as f32).collect();
         let labels = (0..batch).map(|n| ((7 * n + 3) % CLASSES) as u8).collect();
         (device.tensor_from_vec(images, (batch, Const, pixels, pixels)), labels)
     }
@@ -170,23 +157,23 @@ impl Reference {
     }
 
     /// Compares every tensor the fixture has under `key`.
-    fn compare_all(&self, key: &str, ours: &StateDict, wrong: &mut BTreeMap<String, f64>) {
+    fn tensors(&self, key: &str, ours: &StateDict, found: &mut Comparison) {
         for (name, expected) in self.numbers[key].as_object().unwrap() {
             let entry = ours.get(&self.our_name(name)).unwrap_or_else(|| panic!("{key}: no {name}"));
             let Values::F32(values) = &entry.values else { panic!("{name} is a counter") };
-            note(format!("{key} {name}"), expected, distance(expected, values), wrong);
+            found.note(format!("{key} {name}"), expected, distance(expected, values));
         }
     }
 
-    fn compare(&self, key: &str, ours: &[f32], wrong: &mut BTreeMap<String, f64>) {
-        note(key.to_owned(), &self.numbers[key], distance(&self.numbers[key], ours), wrong);
+    fn tensor(&self, key: &str, ours: &[f32], found: &mut Comparison) {
+        found.note(key.to_owned(), &self.numbers[key], distance(&self.numbers[key], ours));
     }
 
-    fn compare_loss(&self, step: usize, loss: f64, wrong: &mut BTreeMap<String, f64>) {
+    fn loss(&self, step: usize, loss: f64, found: &mut Comparison) {
         let key = format!("loss_{step}");
         let expected = &self.numbers[&key];
         let value = expected["value"].as_f64().unwrap();
-        note(key, expected, (loss - value).abs() / value, wrong);
+        found.note(key, expected, (loss - value).abs() / value);
     }
 
     /// The fixtures name the parameters of the first two networks by their place, from 0.
@@ -215,16 +202,19 @@ fn distance(expected: &Value, ours: &[f32]) -> f64 {
     squares.sqrt() / (expected["l2"].as_f64().unwrap() * (count / numel as f64).sqrt())
 }
 
-/// Notes what is off by more than five times PyTorch's own f32 run.
-fn note(what: String, expected: &Value, off: f64, wrong: &mut BTreeMap<String, f64>) {
-    let allowed = 5.0 * expected["f32_error"].as_f64().unwrap() + 1e-5;
-    if off.is_nan() || off >= allowed {
-        wrong.insert(what, off);
+impl Comparison {
+    /// Counts a figure, and keeps it if it is off by more than five times PyTorch's own f32 run.
+    fn note(&mut self, what: String, expected: &Value, off: f64) {
+        self.figures += 1;
+        let allowed = 5.0 * expected["f32_error"].as_f64().unwrap() + 1e-5;
+        if off.is_nan() || off >= allowed {
+            self.wrong.insert(what, off);
+        }
     }
 }
 
-/// Whether this follows from the first weights alone, without a gradient.
-fn is_before_any_gradient(what: &str) -> bool {
+/// Whether this follows from the first weights without a derivative.
+fn is_before_any_kink(what: &str) -> bool {
     ["logits_eval_before", "logits_train", "loss_1", "buffers_after_1"]
         .iter()
         .any(|key| what.starts_with(key))

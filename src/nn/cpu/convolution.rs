@@ -4,6 +4,7 @@
 //! y[n, o, r, c] = act(b[o] + sum over i, s, t of w[o, i, s, t] x[n, i, r stride + s - padding, ..]).
 
 use super::geometry::Geometry;
+use super::matrix::Rounding;
 use super::{unfolded, winograd};
 
 /// The output for a batch x.
@@ -13,10 +14,11 @@ pub fn forward(
     filters: &[f32],
     bias: Option<&[f32]>,
     negative_slope: f32,
+    rounding: Rounding,
 ) -> Vec<f32> {
     match winograd::Tiling::of(g) {
-        Some(tiling) => tiling.forward(g, x, filters, bias, negative_slope),
-        None => unfolded::forward(g, x, filters, bias, negative_slope),
+        Some(tiling) => tiling.forward(g, x, filters, bias, negative_slope, rounding),
+        None => unfolded::forward(g, x, filters, bias, negative_slope, rounding),
     }
 }
 
@@ -122,7 +124,9 @@ mod tests {
             }
             y.iter_mut().filter(|y| **y < 0.0).for_each(|y| *y *= 0.25);
 
-            assert_near("output", &g, &forward(&g, &x, &w, Some(&bias), 0.25), &y);
+            for rounding in [Rounding::Plain, Rounding::Careful] {
+                assert_near("output", &g, &forward(&g, &x, &w, Some(&bias), 0.25, rounding), &y);
+            }
             assert_near("gradient of the filters", &g, &filter_gradient(&g, &x, &dy), &dw);
             let mut ours = before;
             add_input_gradient(&g, &dy, &w, &mut ours);

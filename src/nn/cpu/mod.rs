@@ -12,6 +12,7 @@ mod norm;
 mod points;
 mod pool;
 mod scratch;
+mod tiles;
 mod unfolded;
 mod winograd;
 
@@ -23,6 +24,7 @@ use super::kernels::{
     Answer, Convolution, Filters, Kernels, Maps, Moments, PerChannel, Rows, Source, Traced,
 };
 use geometry::Geometry;
+use matrix::Rounding;
 
 impl Kernels for Cpu {
     fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize, T: Tape<f32, Cpu>>(
@@ -49,6 +51,7 @@ impl Kernels for Cpu {
             values(filters),
             bias.map(values),
             how.negative_slope,
+            if T::OWNS_TAPE { Rounding::Careful } else { Rounding::Plain },
         );
         let y: Maps<O, Cpu> =
             x.device().try_tensor_from_vec(y, (batch, Const, geometry.out_height(), geometry.out_width()))?;

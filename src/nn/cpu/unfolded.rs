@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::elementwise::{activate, add};
 use super::geometry::Geometry;
 use super::lanes::vectorize;
-use super::matrix::{Matrix, add_product, multiply};
+use super::matrix::{Matrix, Rounding, add_product, multiply};
 use super::scratch;
 
 /// Into how many parts at most a batch is cut for the filters' gradient; a constant, because it fixes the order
@@ -20,13 +20,15 @@ pub fn forward(
     filters: &[f32],
     bias: Option<&[f32]>,
     negative_slope: f32,
+    rounding: Rounding,
 ) -> Vec<f32> {
     let space = g.out_space();
     let mut y = vec![0.0; x.len() / g.sample() * g.out_sample()];
     y.par_chunks_mut(g.out_sample()).zip(x.par_chunks(g.sample())).for_each(|(y, x)| {
         let groups = y.chunks_exact_mut(g.group_outputs() * space);
         for (group, y) in groups.enumerate() {
-            with_columns(g, x, group, |columns| multiply(group_filters(g, filters, group), columns, y));
+            let filters = group_filters(g, filters, group);
+            with_columns(g, x, group, |columns| multiply(filters, columns, y, space, rounding));
         }
         for (o, y) in y.chunks_exact_mut(space).enumerate() {
             let bias = bias.map_or(0.0, |bias| bias[o]);
@@ -78,7 +80,7 @@ pub fn add_input_gradient(g: &Geometry, dy: &[f32], filters: &[f32], dx: &mut [f
                 add_product(filters, dy, dx);
             } else {
                 scratch::with(g.filter() * space, |columns| {
-                    multiply(filters, dy, columns);
+                    multiply(filters, dy, columns, space, Rounding::Plain);
                     fold(g, columns, dx);
                 });
             }
