@@ -6,6 +6,7 @@ mod cache;
 mod exit;
 mod get;
 mod graph;
+mod history;
 mod memory;
 mod picture;
 mod progress;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::args::{PipelineArgs, look};
 use super::exit::Failure;
+use super::history::History;
 use super::target::{self, Target};
 use super::words::{age, bytes, duration, figure, metrics, table};
 use super::{picture, status};
@@ -79,6 +80,8 @@ struct StageView<'a> {
     decision: Decision,
     /// The up-to-date result, or else the last one.
     record: Option<Record>,
+    /// The epochs of that result, if it is a training's.
+    history: Option<History>,
 }
 
 impl<'a> StageView<'a> {
@@ -90,7 +93,8 @@ impl<'a> StageView<'a> {
             Verdict::Reuse(record) => Some((**record).clone()),
             Verdict::Run(_) => planner.last_key(name).and_then(|key| store.record(&key)),
         };
-        StageView { experiment, target, decision, record }
+        let history = record.as_ref().and_then(|record| History::of(record, store));
+        StageView { experiment, target, decision, record, history }
     }
 
     fn to_text(&self) -> String {
@@ -125,6 +129,7 @@ impl<'a> StageView<'a> {
             section("inputs", &self.inputs()),
             section("outputs", &self.outputs()),
             section("metrics", &figures.collect::<Vec<_>>()),
+            section("history", &self.epochs()),
         ]
         .concat()
     }
@@ -159,6 +164,11 @@ impl<'a> StageView<'a> {
         rows
     }
 
+    fn epochs(&self) -> Vec<Vec<String>> {
+        let extent = History::extent(self.target.port.map(|port| port.name.as_str()));
+        self.history.as_ref().map(|history| history.rows(extent)).unwrap_or_default()
+    }
+
     fn to_json(&self) -> Value {
         let decl = self.experiment.pipeline.stage(self.target.id);
         let record = self.record.as_ref();
@@ -188,6 +198,7 @@ impl<'a> StageView<'a> {
             "identity": record.map(|r| &r.identity),
             "outputs": outputs,
             "metrics": record.map(|r| &r.metrics),
+            "history": self.history.as_ref().map(History::to_json),
             "started": record.map(|r| r.started),
             "seconds": record.map(|r| r.seconds),
         })

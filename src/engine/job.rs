@@ -29,6 +29,7 @@ pub(super) struct StoreJob<'a> {
 pub(super) struct Made {
     files: BTreeMap<String, BTreeMap<String, Blob>>,
     metrics: BTreeMap<String, f64>,
+    series: BTreeMap<String, Vec<f64>>,
 }
 
 impl Made {
@@ -37,7 +38,7 @@ impl Made {
     /// # Errors
     /// If nothing was made on a port, which is a bug of the stage.
     pub(super) fn into_record(self, parts: &KeyParts, ports: &[OutputPort]) -> Result<Record, StageError> {
-        let Made { mut files, metrics } = self;
+        let Made { mut files, metrics, series } = self;
         let mut outputs = BTreeMap::new();
         for port in ports {
             let made = files.remove(&port.name).unwrap_or_default();
@@ -50,6 +51,7 @@ impl Made {
         }
         let mut record = Record::new(parts.key(), serde_json::to_value(parts)?, outputs);
         record.metrics = metrics;
+        record.series = series;
         Ok(record)
     }
 }
@@ -107,6 +109,10 @@ impl Job for StoreJob<'_> {
 
     fn metric(&self, name: &str, value: f64) {
         self.made().metrics.insert(name.to_owned(), value);
+    }
+
+    fn series(&self, name: &str, values: Vec<f64>) {
+        self.made().series.insert(name.to_owned(), values);
     }
 
     fn interrupted(&self) -> bool {

@@ -249,11 +249,11 @@ impl<'a> Run<'a> {
     fn end(&mut self, id: StageId, ending: Ending, seconds: f64) {
         match ending {
             Ending::Made(record) => {
-                let known = self.settle(id, Signal::Published, record, seconds);
+                let known = self.settle(id, Signal::Published, *record, seconds);
                 self.look_up(known);
             }
             Ending::Found(record) => {
-                let known = self.settle(id, Signal::Hit, record, seconds);
+                let known = self.settle(id, Signal::Hit, *record, seconds);
                 self.look_up(known);
             }
             Ending::Interrupted => self.change(id, Signal::Stopped, seconds, Detail::None),

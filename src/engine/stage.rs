@@ -123,6 +123,10 @@ pub trait Job: Sync {
     /// Records a figure of the result, such as `accuracy`.
     fn metric(&self, name: &str, value: f64);
 
+    /// Records a figure of each part of the work, such as the seconds of every epoch, in order. Unlike results it
+    /// may differ from run to run, and it replaces what was told under the name before.
+    fn series(&self, name: &str, values: Vec<f64>);
+
     /// Whether the stage should stop at the next safe point.
     fn interrupted(&self) -> bool;
 

@@ -27,8 +27,8 @@ pub(super) enum Message {
 
 /// How a worker ended.
 pub(super) enum Ending {
-    Made(Record),
-    Found(Record),
+    Made(Box<Record>),
+    Found(Box<Record>),
     Failed(String),
     Interrupted,
 }
@@ -85,7 +85,7 @@ impl Worker<'_> {
         record.peak_memory = peak_memory();
         record.tool = concat!("stlpipe ", env!("CARGO_PKG_VERSION")).to_owned();
         slot.publish(&record)?;
-        Ok(Ending::Made(record))
+        Ok(Ending::Made(record.into()))
     }
 
     /// Claims the key, waiting for another process that may be computing it.
@@ -98,7 +98,7 @@ impl Worker<'_> {
         loop {
             match self.planner.store.claim(&key, &purpose, want)? {
                 Claim::Vacant(slot) => return Ok(Turn::Ours(slot)),
-                Claim::Found(record) => return Ok(Turn::Theirs(*record)),
+                Claim::Found(record) => return Ok(Turn::Theirs(record)),
                 Claim::Held(_) if self.stop.is_requested() => return Err(StageError::Interrupted),
                 Claim::Held(holder) if !told => {
                     let _ = sender.send(Message::Held(self.id, holder));
@@ -112,7 +112,7 @@ impl Worker<'_> {
 
 enum Turn {
     Ours(Slot),
-    Theirs(Record),
+    Theirs(Box<Record>),
 }
 
 pub(super) fn seconds_since_1970() -> u64 {

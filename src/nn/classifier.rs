@@ -3,7 +3,6 @@
 
 use dfdx::prelude::*;
 
-use super::adam::Adam;
 use super::architecture::{Activation, Architecture, Network};
 use super::batch::Batch;
 use super::error::Error;
@@ -12,6 +11,7 @@ use super::kernels::{Kernels, Maps, Rows, Traced};
 use super::layers::{LeakyRelu, Relu};
 use super::loss::cross_entropy;
 use super::networks::{CLASSES, CustomNet, Lenet, Resnext};
+use super::optimizer::Optimizer;
 use super::parameters::{self, Role};
 use super::state_dict::StateDict;
 
@@ -97,18 +97,18 @@ impl Classifier {
         self.trainable = trainable;
     }
 
-    /// Learns from one batch: forward in training mode, mean cross-entropy, backward, one step of Adam.
+    /// Learns from one batch: forward in training mode, mean cross-entropy, backward, one step of the optimizer.
     ///
     /// # Errors
     /// If the batch contradicts itself or the classes, or the device fails.
     pub fn train_step(
         &mut self,
         batch: &Batch,
-        adam: &mut Adam,
+        optimizer: &mut Optimizer,
         options: &StepOptions,
     ) -> Result<StepResult, Error> {
         batch.check(self.architecture.classes)?;
-        self.network.train_step(batch, adam, options, self.trainable)
+        self.network.train_step(batch, optimizer, options, self.trainable)
     }
 
     /// What it thinks of each image: logits in evaluation mode.
@@ -136,7 +136,7 @@ trait Trained: Send + Sync {
     fn train_step(
         &mut self,
         batch: &Batch,
-        adam: &mut Adam,
+        optimizer: &mut Optimizer,
         options: &StepOptions,
         trainable: Trainable,
     ) -> Result<StepResult, Error>;
@@ -198,14 +198,14 @@ where
     fn train_step(
         &mut self,
         batch: &Batch,
-        adam: &mut Adam,
+        optimizer: &mut Optimizer,
         options: &StepOptions,
         trainable: Trainable,
     ) -> Result<StepResult, Error> {
         let images = self.images(batch)?;
         let (result, gradients) = backward(&mut self.layers, images, &batch.labels, options.label_smoothing)
             .map_err(failure::<D>)?;
-        parameters::update(&mut self.layers, &gradients, adam.begin_step(options.lr), trainable);
+        parameters::update(&mut self.layers, &gradients, optimizer.begin_step(options.lr), trainable);
         Ok(result)
     }
 
@@ -255,10 +255,14 @@ fn failure<D: HasErr>(error: D::Err) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::adam::AdamOptions;
+    use crate::nn::optimizer::Method;
     use crate::nn::state_dict::Values;
 
     const STEP: StepOptions = StepOptions { lr: 1e-3, label_smoothing: 0.1 };
+
+    fn adam() -> Optimizer {
+        Optimizer::new(Method::Adam, 0.0)
+    }
 
     fn architecture(network: Network) -> Architecture {
         Architecture { network, activation: Activation::Relu, classes: 10 }
@@ -279,7 +283,7 @@ mod tests {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let mut classifier = Classifier::new(&architecture(network), 1).unwrap();
-            let (mut adam, batch) = (Adam::new(AdamOptions::default()), batch(19, 32));
+            let (mut adam, batch) = (adam(), batch(19, 32));
             let losses =
                 [0, 1].map(|_| classifier.train_step(&batch, &mut adam, &STEP).unwrap().loss.to_bits());
             (losses.to_vec(), classifier.state().to_safetensors(), classifier.logits(&batch).unwrap())
@@ -307,7 +311,7 @@ mod tests {
     #[test]
     fn a_stored_network_is_the_same_network_at_every_resolution() {
         let mut trained = Classifier::new(&architecture(Network::Lenet), 3).unwrap();
-        trained.train_step(&batch(4, 24), &mut Adam::new(AdamOptions::default()), &STEP).unwrap();
+        trained.train_step(&batch(4, 24), &mut adam(), &STEP).unwrap();
         let state = StateDict::from_safetensors(&trained.state().to_safetensors()).unwrap();
         let stored = Classifier::from_state(&architecture(Network::Lenet), &state).unwrap();
         for side in [17, 32] {
@@ -337,7 +341,7 @@ mod tests {
         let mut classifier = Classifier::new(&architecture(Network::Resnext), 0).unwrap();
         let before = classifier.state();
         classifier.set_trainable(Trainable::HeadAndNorm);
-        classifier.train_step(&batch(4, 32), &mut Adam::new(AdamOptions::default()), &STEP).unwrap();
+        classifier.train_step(&batch(4, 32), &mut adam(), &STEP).unwrap();
         for (name, entry) in classifier.state().iter() {
             let moved = before.get(name) != Some(entry);
             assert_eq!(moved, parameters::role(name) != Role::Convolution, "{name}");
@@ -347,7 +351,7 @@ mod tests {
     #[test]
     fn training_on_one_batch_lowers_its_loss() {
         let mut classifier = Classifier::new(&architecture(Network::Lenet), 0).unwrap();
-        let (mut adam, batch) = (Adam::new(AdamOptions::default()), batch(8, 16));
+        let (mut adam, batch) = (adam(), batch(8, 16));
         let losses: Vec<f64> =
             (0..6).map(|_| classifier.train_step(&batch, &mut adam, &STEP).unwrap().loss).collect();
         assert!(losses[5] < losses[0] - 0.1, "{losses:?}");
@@ -358,7 +362,7 @@ mod tests {
         let mut classifier = Classifier::new(&architecture(Network::Lenet), 0).unwrap();
         let mut batch = batch(2, 16);
         batch.images[5] = f32::NAN;
-        let result = classifier.train_step(&batch, &mut Adam::new(AdamOptions::default()), &STEP).unwrap();
+        let result = classifier.train_step(&batch, &mut adam(), &STEP).unwrap();
         assert!(result.loss.is_nan());
     }
 }

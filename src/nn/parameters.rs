@@ -6,8 +6,8 @@ use std::convert::Infallible;
 use dfdx::prelude::*;
 use num_traits::NumCast;
 
-use super::adam::Step;
 use super::classifier::Trainable;
+use super::optimizer::Step;
 use super::state_dict::{StateDict, Values};
 
 /// What a parameter belongs to.

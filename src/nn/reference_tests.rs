@@ -7,11 +7,11 @@ use std::path::Path;
 use dfdx::prelude::*;
 use serde_json::Value;
 
-use super::adam::{Adam, AdamOptions};
 use super::classifier::{Trainable, backward};
 use super::kernels::{Kernels, Maps, Rows, Traced};
 use super::layers::{LeakyRelu, Relu};
 use super::networks::{CLASSES, CustomNet, Lenet, Resnext};
+use super::optimizer::{Method, Optimizer};
 use super::parameters::{export, gradients, import, update};
 use super::state_dict::{StateDict, Values};
 
@@ -100,7 +100,7 @@ impl Reference {
         self.tensor("logits_train", &logits, &mut found);
         import(&mut layers, &first);
 
-        let mut adam = Adam::new(AdamOptions { weight_decay: 1e-4, ..AdamOptions::default() });
+        let mut adam = Optimizer::new(Method::Adam, 1e-4);
         for step in 1..=3 {
             let (result, slopes) = backward(&mut layers, images.clone(), &labels, 0.0).unwrap();
             self.loss(step, result.loss, &mut found);

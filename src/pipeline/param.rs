@@ -324,7 +324,9 @@ impl<'de> VariantAccess<'de> for Choice<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        self.content()?.deserialize_struct("", fields, visitor)
+        // A choice whose parameters all have defaults may stand alone.
+        let nothing = Param::Map(vec![]);
+        self.content.unwrap_or(&nothing).deserialize_struct("", fields, visitor)
     }
 }
 

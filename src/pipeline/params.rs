@@ -115,6 +115,10 @@ mod tests {
         Rotate(f64),
         ColorJitter([f64; 4]),
         Flip,
+        Blur {
+            #[serde(default)]
+            radius: f64,
+        },
     }
 
     #[derive(Debug, Deserialize, PartialEq)]
@@ -153,6 +157,19 @@ mod tests {
     }
 
     #[test]
+    fn a_choice_whose_parameters_have_defaults_may_stand_alone() {
+        let params = |blur: Value| json!({ "epochs": 1, "lr": 1, "model": "lenet", "transforms": [blur] });
+        for (blur, radius) in [(json!("blur"), 0.0), (json!({ "blur": { "radius": 2 } }), 2.0)] {
+            let read: Training = read_params(&params(blur)).unwrap();
+            assert_eq!(read.transforms, [Transform::Blur { radius }]);
+        }
+        insta::assert_snapshot!(complaints(&params(json!({ "blur": { "radius": "wide", "radios": 1 } }))), @r#"
+        [transforms.0.blur.radius] transforms.0.blur.radius: expected a number, found the text "wide"
+        [transforms.0.blur.radios] unknown parameter `transforms.0.blur.radios` (did you mean `radius`?)
+        "#);
+    }
+
+    #[test]
     fn all_mistakes_are_told_at_once() {
         let params = json!({ "epoch": 3, "lr": "fast", "shuffle": 1, "model": "custm_net",
             "transforms": [{ "rotat": 45 }, "flap", { "color-jitter": [0.1, 0.2, 0.3] }, { "rotate": null }, 7],
@@ -166,7 +183,7 @@ mod tests {
         [transforms.1] transforms.1: there is no choice `flap` (did you mean `flip`?)
         [transforms.2.color-jitter] transforms.2.color-jitter: expected a list of 4, found 3
         [transforms.3.rotate] transforms.3.rotate: expected a number, found nothing
-        [transforms.4] transforms.4: expected one of `rotate`, `color-jitter`, `flip`, found the number 7
+        [transforms.4] transforms.4: expected one of `rotate`, `color-jitter`, `flip`, `blur`, found the number 7
         [schedule.step] schedule.step: expected a whole number from 1, found the number 0
         [schedule.gama] unknown parameter `schedule.gama` (did you mean `gamma`?)
         [schedule] parameter `schedule.gamma` is missing

@@ -5,56 +5,33 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::learn;
-use super::train::defaults;
+use super::learning::learning_params;
 use crate::engine::stage::{
     Complaint, Cost, DeviceUse, Holds, Identity, InputPort, Inputs, Job, Need, Ports, Stage, StageError,
     StageKind,
 };
 use crate::nn::Trainable;
 use crate::pipeline::{Check, read_params};
-use crate::training::{Model, Options, Schedule};
+use crate::training::Model;
 
 /// What `uses: fine-tune` means.
 pub const KIND: StageKind = StageKind {
     name: "fine-tune",
     version: 1,
-    about: "Goes on training a trained network and keeps its best epoch.",
+    about: "Goes on training a trained network and keeps its best epoch and its last.",
     schema: || schemars::schema_for!(FineTune).to_value(),
     read: |params| Ok(Box::new(read_params::<FineTune>(params)?)),
 };
 
 const MODEL: &str = "model";
 
-/// What of the network learns, and how.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct FineTune {
-    /// Which parameters learn.
-    #[serde(default)]
-    trainable: Part,
-    /// How often to go through the training samples.
-    epochs: u32,
-    /// Images per step.
-    #[serde(default = "defaults::batch")]
-    batch: usize,
-    /// The learning rate of the first epoch.
-    #[serde(default = "defaults::lr")]
-    lr: f64,
-    /// How much of each parameter Adam adds to its gradient.
-    #[serde(default = "defaults::weight_decay")]
-    weight_decay: f64,
-    /// How the learning rate changes: `constant`, `cosine`, or `{ step: 100, gamma: 0.1 }`.
-    #[serde(default)]
-    schedule: Schedule,
-    /// How much of the target goes evenly to all classes, from 0 to below 1.
-    #[serde(default)]
-    label_smoothing: f64,
-    /// Decides the order of the samples.
-    #[serde(default = "defaults::seed")]
-    seed: u64,
-    /// Stop after this many epochs without a better validation loss. Without: never.
-    #[serde(default)]
-    patience: Option<u32>,
+learning_params! {
+    /// What of the network learns, and how.
+    struct FineTune {
+        /// Which parameters learn.
+        #[serde(default)]
+        trainable: Part,
+    }
 }
 
 /// What of a network learns.
@@ -68,30 +45,18 @@ enum Part {
     HeadAndNorm,
 }
 
-impl FineTune {
-    fn options(&self) -> Options {
-        let FineTune {
-            trainable,
-            epochs,
-            batch,
-            lr,
-            weight_decay,
-            schedule,
-            label_smoothing,
-            seed,
-            patience,
-        } = *self;
-        let trainable = match trainable {
+impl Part {
+    fn trainable(self) -> Trainable {
+        match self {
             Part::All => Trainable::All,
             Part::HeadAndNorm => Trainable::HeadAndNorm,
-        };
-        Options { epochs, batch, lr, weight_decay, schedule, label_smoothing, seed, patience, trainable }
+        }
     }
 }
 
 impl Check for FineTune {
     fn check(&self) -> Vec<Complaint> {
-        learn::complaints(&self.options())
+        learn::complaints(&self.options(self.trainable.trainable()))
     }
 }
 
@@ -118,6 +83,8 @@ impl Stage for FineTune {
         let data = learn::data(job)?;
         let Model { card, classifier } = learn::model(job, MODEL)?;
         card.check_classes("training", data.train.classes())?;
-        learn::learn(job, &data, &self.options(), &card.architecture(), || Ok(classifier))
+        learn::learn(job, &data, &self.options(self.trainable.trainable()), &card.architecture(), || {
+            Ok(classifier)
+        })
     }
 }

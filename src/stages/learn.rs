@@ -2,7 +2,7 @@
 //! and its history out. Where the first weights come from is their difference.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::augment::Samples;
 use crate::dataset::Dataset;
@@ -18,6 +18,7 @@ use crate::training::{
 const TRAIN: &str = "train";
 const VAL: &str = "val";
 const MODEL: &str = "model";
+const LAST: &str = "last";
 const HISTORY: &str = "history";
 
 /// Where the data comes in.
@@ -25,10 +26,12 @@ pub(super) fn data_ports() -> [InputPort; 2] {
     [TRAIN, VAL].map(|name| InputPort { name, holds: Holds::Dataset, need: Need::Required })
 }
 
-/// Where the model and its history go out.
+/// Where the model of the best epoch, that of the last one and their history go out.
 pub(super) fn outputs() -> Vec<OutputPort> {
+    let model = |name: &str| OutputPort { name: name.to_string(), holds: Holds::Model, file_name: None };
     vec![
-        OutputPort { name: MODEL.to_string(), holds: Holds::Model, file_name: None },
+        model(MODEL),
+        model(LAST),
         OutputPort {
             name: HISTORY.to_string(),
             holds: Holds::File,
@@ -86,11 +89,14 @@ pub(super) fn learn(
             Checkpoint::start(first().map_err(told)?, options)
         }
     };
-    let end = fit(state, data, options, &mut Watch { job, folder, options }).map_err(told)?;
+    let end = fit(state, data, options, &mut Watch { job, folder: folder.clone(), options })
+        .map_err(|error| stopped(error, &folder, options))?;
     let best = best(&end.history).expect("there is at least one epoch");
+    let took = end.times.last().expect("each epoch took its time");
     job.metric("best_epoch", f64::from(best.epoch));
     job.metric("val_loss", best.val_loss);
     job.metric("val_accuracy", best.val_accuracy);
+    job.metric("images_per_second", took.images_per_second);
     let card = ModelCard {
         network: architecture.network,
         activation: architecture.activation,
@@ -99,8 +105,13 @@ pub(super) fn learn(
         resolution: [data.train.height(), data.train.width()],
         parameters: end.classifier.parameter_count(),
     };
-    write(job, MODEL, WEIGHTS_FILE, &end.best.to_safetensors())?;
-    write(job, MODEL, CARD_FILE, &card.to_json())?;
+    let of_each = |measured: fn(&Timing) -> f64| end.times.iter().map(measured).collect();
+    job.series("images_per_second", of_each(|timing| timing.images_per_second));
+    job.series("seconds", of_each(|timing| timing.seconds));
+    for (port, weights) in [(MODEL, &end.best), (LAST, &end.weights())] {
+        write(job, port, WEIGHTS_FILE, &weights.to_safetensors())?;
+        write(job, port, CARD_FILE, &card.to_json())?;
+    }
     write(job, HISTORY, ONLY_FILE, to_jsonl(&end.history).as_bytes())
 }
 
@@ -117,6 +128,23 @@ pub(super) fn told(error: Error) -> StageError {
         Error::Interrupted => StageError::Interrupted,
         error => error.into(),
     }
+}
+
+/// What ended the training, as the engine wants it; where its loss ran away, with what is kept and how to go on.
+fn stopped(error: Error, folder: &Path, options: &Options) -> StageError {
+    if !matches!(error, Error::Diverged { .. } | Error::DivergedInValidation { .. }) {
+        return told(error);
+    }
+    let kept = match Checkpoint::latest(folder) {
+        Ok(Some(epoch)) => {
+            format!("the epoch before is kept in {}, but going on from it ends here again", epoch.display())
+        }
+        Ok(None) | Err(_) => "no epoch was finished".to_string(),
+    };
+    let Options { lr, warmup, .. } = options;
+    StageError::message(format!(
+        "{error}; {kept}: try an lr below {lr}, or a warmup longer than {warmup} epochs"
+    ))
 }
 
 /// Tells the job how the training goes, and saves each epoch.
@@ -141,11 +169,12 @@ impl Observer for Watch<'_> {
         self.job.progress(Progress { done, total, unit: Unit::Images, note });
     }
 
-    fn after_epoch(&mut self, checkpoint: &Checkpoint, timing: &Timing) -> io::Result<()> {
+    fn after_epoch(&mut self, checkpoint: &Checkpoint) -> io::Result<()> {
         checkpoint.save(&self.folder)?;
-        let last = checkpoint.history.last().expect("an epoch has just been finished");
-        self.job.metric("images_per_second", timing.images_per_second);
-        self.job.log(&line(last, self.options.epochs, timing));
+        let Checkpoint { history, times, .. } = checkpoint;
+        let (epoch, timing) =
+            history.last().zip(times.last()).expect("an epoch has just been finished, and took its time");
+        self.job.log(&line(epoch, self.options.epochs, timing));
         Ok(())
     }
 }
@@ -158,6 +187,6 @@ fn line(row: &Epoch, epochs: u32, timing: &Timing) -> String {
         100.0 * train_accuracy,
         100.0 * val_accuracy,
         timing.images_per_second,
-        timing.whole.as_secs_f64(),
+        timing.seconds,
     )
 }

@@ -32,8 +32,12 @@ fn run(kind: &StageKind, params: &Value, job: &TestJob) -> Result<(), StageError
 }
 
 fn trained(epochs: u32) -> TestJob {
+    trained_with(&json!({ "model": "lenet", "epochs": epochs, "batch": 10 }))
+}
+
+fn trained_with(params: &Value) -> TestJob {
     let job = with_data(TestJob::new(), &DATA);
-    run(&train::KIND, &json!({ "model": "lenet", "epochs": epochs, "batch": 10 }), &job).expect("it trains");
+    run(&train::KIND, params, &job).expect("it trains");
     job
 }
 
@@ -65,9 +69,68 @@ fn an_interrupted_training_goes_on_to_the_same_bytes() {
     let job = job.interrupt_after(usize::MAX);
     run(&train::KIND, &params, &job).expect("it trains");
     assert_eq!(job.log_lines()[1], "going on after epoch 1");
+    let series = job.series_told();
+    assert_eq!((series["seconds"].len(), series["images_per_second"].len()), (2, 2));
     let straight = trained(2);
-    for (port, file) in [("model", "model.safetensors"), ("model", "model.json"), ("history", ONLY_FILE)] {
+    for (port, file) in
+        [("model", "model.safetensors"), ("last", "model.safetensors"), ("history", ONLY_FILE)]
+    {
         assert!(job.bytes(port, file) == straight.bytes(port, file), "{port} {file} differs");
+    }
+}
+
+#[test]
+fn the_last_model_is_that_of_the_last_epoch_and_the_model_that_of_the_best() {
+    // A rate that grows a hundredfold makes the second epoch worse, as the history confirms.
+    let params = |epochs: u32| json!({ "model": "lenet", "epochs": epochs, "batch": 10, "schedule": { "step": 1, "gamma": 100 } });
+    let (one, two) = (trained_with(&params(1)), trained_with(&params(2)));
+    assert_eq!(two.metrics()["best_epoch"], 1.0);
+    let weights = |job: &TestJob, port: &str| job.bytes(port, "model.safetensors");
+    assert!(weights(&one, "last") == weights(&one, "model"), "the only epoch is the best and the last");
+    assert!(weights(&two, "model") == weights(&one, "model"), "the best epoch is the first");
+    assert!(weights(&two, "last") != weights(&two, "model"), "the last epoch is the second");
+    assert_eq!(two.bytes("last", "model.json"), two.bytes("model", "model.json"));
+}
+
+#[test]
+fn a_loss_that_runs_away_leaves_the_epoch_before_it_and_says_how_to_go_on() {
+    let job = with_data(TestJob::new(), &DATA);
+    let params =
+        json!({ "model": "lenet", "epochs": 3, "batch": 10, "schedule": { "step": 1, "gamma": 1e30 } });
+    let Err(StageError::Failed(error)) = run(&train::KIND, &params, &job) else { panic!("it must fail") };
+    let kept = crate::engine::stage::Job::partial(&job).expect("a folder").join("epoch-000001");
+    let kept_is_told = format!("; the epoch before is kept in {}", kept.display());
+    let told = error.to_string();
+    assert!(
+        told.starts_with("epoch 2, batch 2 of 2: the loss is ") && told.contains(&kept_is_told),
+        "{told}"
+    );
+    assert!(told.ends_with("try an lr below 0.001, or a warmup longer than 0 epochs"), "{told}");
+    let history = std::fs::read_to_string(kept.join("history.jsonl")).expect("the epoch is whole");
+    assert_eq!(history.lines().count(), 1);
+}
+
+#[test]
+fn optimizers_are_spelled_by_name_or_with_their_figures() {
+    let read = |optimizer: &Value| {
+        let params = json!({ "model": "lenet", "epochs": 1, "optimizer": optimizer });
+        (train::KIND.read)(&params).map(|stage| stage.params()["optimizer"].clone())
+    };
+    for (spelled, canonical) in [
+        (json!("adam"), json!("adam")),
+        (json!("adamw"), json!("adamw")),
+        (json!("sgd"), json!({ "sgd": { "momentum": 0.0, "nesterov": false } })),
+        (json!({ "sgd": { "momentum": 0.9 } }), json!({ "sgd": { "momentum": 0.9, "nesterov": false } })),
+    ] {
+        assert_eq!(read(&spelled).expect("it is one"), canonical);
+    }
+    for (wrong, message) in [
+        (json!("adamx"), "optimizer: there is no choice `adamx`"),
+        (json!({ "sgd": { "momentun": 0.9 } }), "unknown parameter `optimizer.sgd.momentun`"),
+        (json!({ "sgd": { "nesterov": true } }), "optimizer nesterov needs a momentum above 0, such as 0.9"),
+    ] {
+        let complaints = read(&wrong).expect_err("it is none");
+        assert_eq!(complaints.iter().map(|c| c.message.as_str()).collect::<Vec<_>>(), [message]);
     }
 }
 

@@ -11,6 +11,7 @@ pub mod fine_tune;
 mod learn;
 #[cfg(test)]
 mod learn_tests;
+mod learning;
 pub mod split;
 pub mod synthesize;
 #[cfg(test)]
@@ -78,8 +79,8 @@ mod tests {
         decode 84cf7dfbd3f8b414ed998dc06294ad142ba30e76a00a5906d9a166019dc395f0
         split be28f3d090687632cea7ef4522f3782be7f45739e6fb39d01605e05b1b38758c
         augment 90e4d1637ecb79222cbf7771575d41c72a61214b7b22ef1e2e40a722889b2fed
-        train 59908f9c0111ac40060c17accdd1c5aaa850489bcc7985e1fe26e276abd25603
-        fine-tune dc0e27a45f7618b5c26ad38e61c411257156ba7004726eb4256547d126dcfa10
+        train ebd02face92ddc42974523445cf6bc1cae61c871601ccd7c24b948def0bcfc3f
+        fine-tune 3d5a9dfe989a993ffde5357429a32afc970cdbdc5f8162a45f64255e78a3c3fb
         evaluate e00d2b2352e6d30b8975ba125b4b508c045b0ee4db3b12d43442bfa7cd86e66c
         command f77964124f2280bb13f5d5629883bca9ae49e7ad78589c02aa97d90f68f8f729
         ");

@@ -22,6 +22,7 @@ pub(crate) struct TestJob {
     progress: Mutex<Vec<Progress>>,
     log: Mutex<Vec<String>>,
     metrics: Mutex<BTreeMap<String, f64>>,
+    series: Mutex<BTreeMap<String, Vec<f64>>>,
     pause_points_left: AtomicUsize,
 }
 
@@ -35,6 +36,7 @@ impl TestJob {
             progress: Mutex::default(),
             log: Mutex::default(),
             metrics: Mutex::default(),
+            series: Mutex::default(),
             pause_points_left: AtomicUsize::new(usize::MAX),
         }
     }
@@ -102,6 +104,11 @@ impl TestJob {
         self.metrics.lock().expect("no test thread panicked").clone()
     }
 
+    /// Everything told through [`Job::series`].
+    pub(crate) fn series_told(&self) -> BTreeMap<String, Vec<f64>> {
+        self.series.lock().expect("no test thread panicked").clone()
+    }
+
     fn output_path(&self, port: &str, file: &str) -> Result<PathBuf, StageError> {
         let path = self.dir.path().join("out").join(port).join(disk_name(file));
         make_parent(&path)?;
@@ -157,6 +164,10 @@ impl Job for TestJob {
 
     fn metric(&self, name: &str, value: f64) {
         self.metrics.lock().expect("no test thread panicked").insert(name.to_owned(), value);
+    }
+
+    fn series(&self, name: &str, values: Vec<f64>) {
+        self.series.lock().expect("no test thread panicked").insert(name.to_owned(), values);
     }
 
     fn interrupted(&self) -> bool {
@@ -275,8 +286,10 @@ mod tests {
         job.progress(progress.clone());
         job.log("half way");
         job.metric("accuracy", 0.5);
+        job.series("seconds", vec![1.0, 2.0]);
         assert_eq!(job.progress_told(), [progress]);
         assert_eq!(job.log_lines(), ["half way"]);
         assert_eq!(job.metrics()["accuracy"], 0.5);
+        assert_eq!(job.series_told()["seconds"], [1.0, 2.0]);
     }
 }

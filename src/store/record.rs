@@ -26,6 +26,9 @@ pub struct Record {
     pub outputs: BTreeMap<String, Artifact>,
     /// Figures of the result, such as `accuracy`, by name.
     pub metrics: BTreeMap<String, f64>,
+    /// What was measured of each part of the computation, such as the seconds of every epoch, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub series: BTreeMap<String, Vec<f64>>,
     /// When the computation started, in seconds since 1970.
     pub started: u64,
     /// How long it took.
@@ -46,6 +49,7 @@ impl Record {
             identity,
             outputs,
             metrics: BTreeMap::new(),
+            series: BTreeMap::new(),
             started: 0,
             seconds: 0.0,
             peak_memory: None,
@@ -259,6 +263,17 @@ mod tests {
         let stamp = record.outputs["out"].files[""].stamp;
         assert_eq!(Some(stamp), Stamp::of(&f.blob));
         assert_eq!(f.store.record(&f.record.key), Some(record));
+    }
+
+    #[test]
+    fn a_record_without_series_reads_and_writes_as_before_there_were_any() {
+        let f = published();
+        let text = fs::read_to_string(f.store.record_path(&f.record.key)).expect("there");
+        assert!(!text.contains("series"), "{text}");
+        let series = BTreeMap::from([("seconds".to_owned(), vec![0.1 + 0.2, 1e-9])]);
+        let record = Record { series, ..f.record };
+        f.store.write_record(&record).expect("writable");
+        assert_eq!(f.store.record(&record.key), Some(record));
     }
 
     #[test]

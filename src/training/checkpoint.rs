@@ -3,28 +3,35 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::average;
 use super::error::Error;
-use super::history::{self, Epoch};
+use super::history::{self, Epoch, Timing};
 use super::options::Options;
-use crate::nn::{Adam, Architecture, Classifier, StateDict};
+use crate::nn::{Architecture, Classifier, Optimizer, StateDict};
 
 const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
+const AVERAGE: &str = "average.safetensors";
 const BEST: &str = "best.safetensors";
 const HISTORY: &str = "history.jsonl";
+const TIMES: &str = "times.json";
 
 /// A training between two epochs.
 pub struct Checkpoint {
     /// The network, with its running statistics.
     pub classifier: Classifier,
-    /// The optimizer, with its moments and step count.
-    pub adam: Adam,
-    /// The weights of the best epoch so far, or the first ones before any epoch.
+    /// The optimizer, with what it remembers.
+    pub optimizer: Optimizer,
+    /// The moving average of the weights, if there is to be one, from the first step on.
+    pub average: Option<StateDict>,
+    /// The validated weights of the best epoch so far, or the first ones before any epoch.
     pub best: StateDict,
     /// The epochs so far.
     pub history: Vec<Epoch>,
+    /// How long each of them took; nothing else depends on it.
+    pub times: Vec<Timing>,
 }
 
 impl Checkpoint {
@@ -32,7 +39,14 @@ impl Checkpoint {
     #[must_use]
     pub fn start(classifier: Classifier, options: &Options) -> Checkpoint {
         let best = classifier.state();
-        Checkpoint { classifier, adam: Adam::new(options.adam()), best, history: Vec::new() }
+        Checkpoint {
+            classifier,
+            optimizer: options.optimizer(),
+            average: None,
+            best,
+            history: Vec::new(),
+            times: Vec::new(),
+        }
     }
 
     /// How many epochs are done.
@@ -41,11 +55,25 @@ impl Checkpoint {
         u32::try_from(self.history.len()).expect("epochs are counted in 32 bits")
     }
 
+    /// The weights to validate and to keep: the average if there is one, or else those that learn.
+    #[must_use]
+    pub fn weights(&self) -> StateDict {
+        self.average.clone().unwrap_or_else(|| self.classifier.state())
+    }
+
+    /// Takes the weights after a step into the average, if there is to be one.
+    pub(super) fn follow(&mut self, options: &Options) {
+        if let Some(decay) = options.ema {
+            average::update(&mut self.average, self.classifier.state(), decay);
+        }
+    }
+
     /// Adds a finished epoch, and keeps its weights if it is the best so far.
-    pub fn finish(&mut self, epoch: Epoch) {
+    pub fn finish(&mut self, epoch: Epoch, timing: Timing) {
         self.history.push(epoch);
+        self.times.push(timing);
         if history::best(&self.history).is_some_and(|best| best.epoch == epoch.epoch) {
-            self.best = self.classifier.state();
+            self.best = self.weights();
         }
     }
 
@@ -56,21 +84,29 @@ impl Checkpoint {
         self.epochs() >= options.epochs || options.patience.is_some_and(|patience| since_best >= patience)
     }
 
-    /// Its files: their names and bytes.
+    /// Its files: their names and bytes, which are the same whenever the same training is at the same epoch.
     #[must_use]
-    pub fn files(&self) -> [(&'static str, Vec<u8>); 4] {
-        [
+    pub fn files(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let average = self.average.as_ref().map(|average| (AVERAGE, average.to_safetensors()));
+        let others = [
             (WEIGHTS, self.classifier.state().to_safetensors()),
-            (OPTIMIZER, self.adam.state().to_safetensors()),
+            (OPTIMIZER, self.optimizer.state().to_safetensors()),
             (BEST, self.best.to_safetensors()),
             (HISTORY, history::to_jsonl(&self.history).into_bytes()),
-        ]
+        ];
+        others.into_iter().chain(average).collect()
+    }
+
+    /// The one file that differs from run to run: its name and bytes.
+    #[must_use]
+    pub fn times_file(&self) -> (&'static str, Vec<u8>) {
+        (TIMES, serde_json::to_vec(&self.times).expect("numbers can be written as JSON"))
     }
 
     /// Takes it back from its files.
     ///
     /// # Errors
-    /// If a file is missing or not what [`Checkpoint::files`] gave.
+    /// If a file is missing or not what [`Checkpoint::files`] and [`Checkpoint::times_file`] gave.
     pub fn from_files(
         architecture: &Architecture,
         options: &Options,
@@ -80,13 +116,24 @@ impl Checkpoint {
             StateDict::from_safetensors(&read(file)?)
                 .map_err(|e| Error::Unreadable { file, problem: e.to_string() })
         };
-        let history = String::from_utf8(read(HISTORY)?)
-            .map_err(|e| Error::Unreadable { file: HISTORY, problem: e.to_string() })?;
+        // A file holds its tensors by name; a classifier puts them into the network's order.
+        let weights = |file| Classifier::from_state(architecture, &state(file)?).map_err(Error::from);
+        let unreadable = |file, problem: String| Error::Unreadable { file, problem };
+        let text = String::from_utf8(read(HISTORY)?).map_err(|e| unreadable(HISTORY, e.to_string()))?;
+        let history = history::from_jsonl(&text)?;
+        let times: Vec<Timing> =
+            serde_json::from_slice(&read(TIMES)?).map_err(|e| unreadable(TIMES, e.to_string()))?;
+        if times.len() != history.len() {
+            let problem = format!("it has {} epochs, the history {}", times.len(), history.len());
+            return Err(unreadable(TIMES, problem));
+        }
         Ok(Checkpoint {
-            classifier: Classifier::from_state(architecture, &state(WEIGHTS)?)?,
-            adam: Adam::from_state(options.adam(), &state(OPTIMIZER)?)?,
+            classifier: weights(WEIGHTS)?,
+            optimizer: Optimizer::from_state(options.optimizer, options.weight_decay, &state(OPTIMIZER)?)?,
+            average: options.ema.map(|_| weights(AVERAGE)).transpose()?.map(|average| average.state()),
             best: state(BEST)?,
-            history: history::from_jsonl(&history)?,
+            history,
+            times,
         })
     }
 
@@ -99,7 +146,7 @@ impl Checkpoint {
         let unfinished = folder.join("unfinished");
         remove(&unfinished)?;
         fs::create_dir_all(&unfinished)?;
-        for (file, bytes) in self.files() {
+        for (file, bytes) in self.files().into_iter().chain([self.times_file()]) {
             let mut file = File::create(unfinished.join(file))?;
             file.write_all(&bytes)?;
             file.sync_all()?;
@@ -114,6 +161,14 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// The folder of the latest one saved in a folder, if there is any.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn latest(folder: &Path) -> io::Result<Option<PathBuf>> {
+        Ok(saved(folder)?.pop().map(|name| folder.join(name)))
+    }
+
     /// The latest one saved in a folder, if there is any.
     ///
     /// # Errors
@@ -123,8 +178,8 @@ impl Checkpoint {
         architecture: &Architecture,
         options: &Options,
     ) -> Result<Option<Checkpoint>, Error> {
-        let Some(name) = saved(folder)?.pop() else { return Ok(None) };
-        let read = |file: &str| fs::read(folder.join(&name).join(file));
+        let Some(latest) = Checkpoint::latest(folder)? else { return Ok(None) };
+        let read = |file: &str| fs::read(latest.join(file));
         Checkpoint::from_files(architecture, options, read).map(Some)
     }
 }

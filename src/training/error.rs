@@ -9,7 +9,9 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
     /// Not even one full batch.
-    #[error("a batch of {batch} is larger than the {samples} training samples; choose a smaller batch")]
+    #[error(
+        "batch {batch} is larger than the {samples} training samples; choose a smaller batch or more samples"
+    )]
     BatchTooLarge {
         /// Images per batch.
         batch: usize,
@@ -35,7 +37,7 @@ pub enum Error {
         expected: Vec<String>,
     },
     /// The loss is no longer a number.
-    #[error("epoch {epoch}, batch {batch} of {batches}: the loss is {loss}; lower the learning rate")]
+    #[error("epoch {epoch}, batch {batch} of {batches}: the loss is {loss}")]
     Diverged {
         /// The epoch, from 1.
         epoch: u32,
@@ -47,7 +49,7 @@ pub enum Error {
         loss: f64,
     },
     /// The validation loss is no longer a number.
-    #[error("epoch {epoch}: the validation loss is {loss}; lower the learning rate")]
+    #[error("epoch {epoch}: the validation loss is {loss}")]
     DivergedInValidation {
         /// The epoch, from 1.
         epoch: u32,

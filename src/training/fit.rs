@@ -2,17 +2,17 @@
 //! and leaves saving and showing to the observer.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::checkpoint::Checkpoint;
 use super::error::Error;
 use super::evaluate::evaluate;
-use super::history::Epoch;
+use super::history::{Epoch, Timing};
 use super::loader::{for_each_batch, shuffled};
 use super::normalisation::Normalisation;
 use super::options::Options;
 use crate::augment::Samples;
-use crate::nn::StepOptions;
+use crate::nn::{Classifier, StepOptions};
 
 /// What to learn from and what to judge by.
 pub struct Data {
@@ -32,11 +32,11 @@ pub trait Observer {
     /// Hears of each step.
     fn after_step(&mut self, step: &Step);
 
-    /// Hears of each epoch, the last one in `checkpoint.history`; the place to save it.
+    /// Hears of each epoch, the last one in `checkpoint.history` and `checkpoint.times`; the place to save it.
     ///
     /// # Errors
     /// If saving fails, which ends the training.
-    fn after_epoch(&mut self, checkpoint: &Checkpoint, timing: &Timing) -> io::Result<()>;
+    fn after_epoch(&mut self, checkpoint: &Checkpoint) -> io::Result<()>;
 }
 
 /// How far an epoch is.
@@ -50,15 +50,6 @@ pub struct Step {
     pub batches: usize,
     /// The mean loss of the epoch so far.
     pub loss: f64,
-}
-
-/// How long an epoch took.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Timing {
-    /// With validation.
-    pub whole: Duration,
-    /// Images learnt from, per second of the training part.
-    pub images_per_second: f64,
 }
 
 /// Trains until all epochs are done or patience is at an end.
@@ -85,22 +76,28 @@ pub fn fit(
             observer,
         )?;
         let learning = start.elapsed();
-        let judged = evaluate(&state.classifier, &data.val, &data.normalisation, options.batch, |_| {
+        let averaged = match &state.average {
+            Some(average) => Some(Classifier::from_state(state.classifier.architecture(), average)?),
+            None => None,
+        };
+        let judge = averaged.as_ref().unwrap_or(&state.classifier);
+        let judged = evaluate(judge, &data.val, &data.normalisation, options.batch, |_| {
             if observer.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
         })?;
         if !judged.metrics.loss.is_finite() {
             return Err(Error::DivergedInValidation { epoch, loss: judged.metrics.loss });
         }
-        state.finish(Epoch {
+        let achieved = Epoch {
             epoch,
             train_loss: learnt.loss / learnt.images as f64,
             train_accuracy: learnt.correct as f64 / learnt.images as f64,
             val_loss: judged.metrics.loss,
             val_accuracy: judged.metrics.accuracy,
             lr,
-        });
-        let images_per_second = learnt.images as f64 / learning.as_secs_f64();
-        observer.after_epoch(&state, &Timing { whole: start.elapsed(), images_per_second })?;
+        };
+        let images_per_second = learnt.images as f64 / learning.as_secs_f64().max(f64::EPSILON);
+        state.finish(achieved, Timing { seconds: start.elapsed().as_secs_f64(), images_per_second });
+        observer.after_epoch(&state)?;
     }
     Ok(state)
 }
@@ -130,10 +127,11 @@ fn learn(
             return Err(Error::Interrupted);
         }
         batch += 1;
-        let result = state.classifier.train_step(&images, &mut state.adam, &step)?;
+        let result = state.classifier.train_step(&images, &mut state.optimizer, &step)?;
         if !result.loss.is_finite() {
             return Err(Error::Diverged { epoch, batch, batches: batches.len(), loss: result.loss });
         }
+        state.follow(options);
         learnt.images += images.len();
         learnt.loss += result.loss * images.len() as f64;
         learnt.correct += result.correct;

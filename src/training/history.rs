@@ -1,5 +1,5 @@
-//! What each epoch achieved, one JSON line each. Times are not among it: they would make two trainings with
-//! the same result differ.
+//! What each epoch achieved, one JSON line each, and apart from it how long each took: times among the lines would
+//! make two trainings with the same result differ.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,16 +14,26 @@ const FILE: &str = "history.jsonl";
 pub struct Epoch {
     /// Which one, from 1.
     pub epoch: u32,
-    /// Over the epoch's batches, each before its step.
+    /// Over the epoch's batches, each before its step, by the weights that learn.
     pub train_loss: f64,
-    /// Over the epoch's batches, each before its step.
+    /// Over the epoch's batches, each before its step, by the weights that learn.
     pub train_accuracy: f64,
-    /// In evaluation mode at the end of the epoch.
+    /// In evaluation mode at the end of the epoch, by the average of the weights if there is one.
     pub val_loss: f64,
-    /// In evaluation mode at the end of the epoch.
+    /// In evaluation mode at the end of the epoch, by the average of the weights if there is one.
     pub val_accuracy: f64,
     /// The learning rate.
     pub lr: f64,
+}
+
+/// How long an epoch took.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timing {
+    /// Learning and validating, in seconds.
+    pub seconds: f64,
+    /// Images learnt from, per second of learning.
+    pub images_per_second: f64,
 }
 
 /// The epoch with the least validation loss; of equals the first.

@@ -1,6 +1,7 @@
 //! Learning from samples and judging what was learnt: the loop, its schedules, checkpoints and metrics. It
 //! knows no stages, no store and no terminal; whoever runs it passes the data in and watches.
 
+mod average;
 mod checkpoint;
 mod error;
 mod evaluate;
@@ -20,8 +21,8 @@ mod tests;
 pub use checkpoint::Checkpoint;
 pub use error::Error;
 pub use evaluate::{Evaluation, evaluate};
-pub use fit::{Data, Observer, Step, Timing, fit};
-pub use history::{Epoch, best, to_jsonl};
+pub use fit::{Data, Observer, Step, fit};
+pub use history::{Epoch, Timing, best, from_jsonl, to_jsonl};
 pub use metrics::{ClassMetrics, Metrics, Tally};
 pub use model::{CARD_FILE, Model, ModelCard, WEIGHTS_FILE};
 pub use normalisation::Normalisation;

@@ -1,4 +1,4 @@
-//! The learning rate of each epoch. It knows nothing but numbers.
+//! The learning rate of each epoch, once the warm-up is over. It knows nothing but numbers.
 
 use std::f64::consts::PI;
 
@@ -43,7 +43,13 @@ impl Default for Schedule {
 }
 
 impl Schedule {
-    /// The learning rate of an epoch, counted from 1, of `epochs`.
+    /// Whether its rates depend on how many epochs there will be.
+    #[must_use]
+    pub fn depends_on_epochs(&self) -> bool {
+        matches!(self, Schedule::Named(Named::Cosine))
+    }
+
+    /// The learning rate of an epoch, counted from 1, of `epochs`, both without the warm-up.
     #[must_use]
     pub fn rate(&self, base: f64, epoch: u32, epochs: u32) -> f64 {
         let passed = epoch - 1;

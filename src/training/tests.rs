@@ -8,7 +8,9 @@ use tempfile::TempDir;
 use super::test_data::greys;
 use super::*;
 use crate::augment::Samples;
-use crate::nn::{Activation, Architecture, Classifier, Network, Trainable};
+use crate::nn::{Activation, Architecture, Classifier, Method, Network, Trainable};
+
+const TOOK: Timing = Timing { seconds: 1.0, images_per_second: 10.0 };
 
 const LENET: Architecture =
     Architecture { network: Network::Lenet, activation: Activation::Relu, classes: 10 };
@@ -57,7 +59,7 @@ impl Observer for Recorder<'_> {
         self.steps.push(*step);
     }
 
-    fn after_epoch(&mut self, checkpoint: &Checkpoint, _: &Timing) -> io::Result<()> {
+    fn after_epoch(&mut self, checkpoint: &Checkpoint) -> io::Result<()> {
         self.folder.map_or(Ok(()), |folder| checkpoint.save(folder))
     }
 }
@@ -68,7 +70,10 @@ fn options(epochs: u32) -> Options {
         batch: 10,
         lr: 1e-3,
         weight_decay: 1e-4,
+        optimizer: Method::Adam,
+        warmup: 0,
         schedule: Schedule::default(),
+        ema: None,
         label_smoothing: 0.0,
         seed: 7,
         patience: None,
@@ -99,8 +104,48 @@ fn a_training_goes_on_bit_for_bit_where_it_was_stopped() {
     assert!(matches!(greys.fit(&options(4), &mut stopped), Err(Error::Interrupted)));
     let saved = Checkpoint::load(folder.path(), &LENET, &options(4)).expect("readable").expect("saved");
     assert_eq!(saved.epochs(), 2);
+    let times = saved.times.clone();
     let resumed = fit(saved, &greys.data, &options(4), &mut Recorder::new()).expect("it trains");
     assert_eq!(resumed.files(), straight.files());
+    assert_eq!((resumed.times.len(), &resumed.times[..2]), (4, &times[..]), "it knows the times before");
+}
+
+#[test]
+fn every_optimizer_and_an_average_go_on_bit_for_bit() {
+    let greys = Greys::new(20, 10);
+    for (optimizer, ema) in [
+        (Method::Adam, Some(0.9)),
+        (Method::Adamw, None),
+        (Method::Sgd { momentum: 0.9, nesterov: true }, Some(0.5)),
+    ] {
+        let options = |epochs| Options { optimizer, ema, warmup: 1, ..self::options(epochs) };
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut saving = Recorder { folder: Some(folder.path()), ..Recorder::new() };
+        greys.fit(&options(2), &mut saving).expect("it trains");
+        let saved = Checkpoint::load(folder.path(), &LENET, &options(3)).expect("readable").expect("saved");
+        let resumed = fit(saved, &greys.data, &options(3), &mut Recorder::new()).expect("it trains");
+        let straight = greys.fit(&options(3), &mut Recorder::new()).expect("it trains");
+        assert!(resumed.files() == straight.files(), "{optimizer:?}");
+        let rates: Vec<_> = straight.history.iter().map(|epoch| epoch.lr).collect();
+        assert_eq!(rates, [5e-4, 1e-3, 1e-3]);
+    }
+}
+
+#[test]
+fn an_average_is_what_is_validated_and_kept_while_the_weights_learn_as_without_it() {
+    let greys = Greys::new(40, 20);
+    let plain = greys.fit(&options(3), &mut Recorder::new()).expect("it trains");
+    let averaged = Options { ema: Some(0.9), ..options(3) };
+    let end = greys.fit(&averaged, &mut Recorder::new()).expect("it trains");
+    assert!(end.classifier.state() == plain.classifier.state(), "the weights learn as without it");
+    assert_eq!(end.history[2].train_loss, plain.history[2].train_loss);
+    assert_ne!(end.history[2].val_loss, plain.history[2].val_loss);
+
+    let judge = Classifier::from_state(&LENET, &end.weights()).expect("weights");
+    let judged =
+        evaluate(&judge, &greys.data.val, &greys.data.normalisation, 10, |_| Ok(())).expect("judged");
+    assert_eq!(judged.metrics.loss, end.history[2].val_loss);
+    assert_ne!(end.weights(), end.classifier.state());
 }
 
 #[test]
@@ -141,9 +186,9 @@ fn patience_ends_a_training_that_gets_no_better() {
     let mut end = greys.fit(&options(1), &mut Recorder::new()).expect("it trains");
     let worse = Epoch { epoch: 2, val_loss: f64::MAX, ..end.history[0] };
     let patient = Options { patience: Some(2), epochs: 10, ..options(1) };
-    end.finish(worse);
+    end.finish(worse, TOOK);
     assert!(!end.is_finished(&patient));
-    end.finish(Epoch { epoch: 3, ..worse });
+    end.finish(Epoch { epoch: 3, ..worse }, TOOK);
     assert!(end.is_finished(&patient));
     let end = fit(end, &greys.data, &patient, &mut Recorder::new()).expect("nothing is left to do");
     assert_eq!(end.epochs(), 3);
@@ -154,7 +199,7 @@ fn the_best_weights_outlive_worse_epochs() {
     let greys = Greys::new(20, 10);
     let mut end = greys.fit(&options(1), &mut Recorder::new()).expect("it trains");
     let first = end.classifier.state();
-    end.finish(Epoch { epoch: 2, val_loss: f64::MAX, ..end.history[0] });
+    end.finish(Epoch { epoch: 2, val_loss: f64::MAX, ..end.history[0] }, TOOK);
     assert_eq!(end.best, first);
 }
 
@@ -170,7 +215,7 @@ fn a_batch_larger_than_the_data_is_refused() {
     let error = Greys::new(8, 10).fit(&options(1), &mut Recorder::new()).err().expect("too large");
     assert_eq!(
         error.to_string(),
-        "a batch of 10 is larger than the 8 training samples; choose a smaller batch"
+        "batch 10 is larger than the 8 training samples; choose a smaller batch or more samples"
     );
 }
 

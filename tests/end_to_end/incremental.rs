@@ -73,6 +73,16 @@ fn results_are_linked_under_their_names() {
     assert!(ws.read("data/tiny/augmented/dataset/dataset.json").contains("\"recipe\""));
     assert_eq!(ws.read("data/tiny/train/history.jsonl").lines().count(), 2);
     assert!(ws.read("data/tiny/train/model/model.json").contains("\"lenet\""));
+    assert!(ws.read("data/tiny/train/last/model.json").contains("\"lenet\""));
+    ws.call(&["show", "pipeline.yaml", "train"]).succeeds().says([
+        "EPOCH  LOSS",
+        "IMAGES/S  SECONDS",
+        "best",
+    ]);
+    let shown = ws.call(&["show", "pipeline.yaml", "train", "--json"]).succeeds().out;
+    let shown: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+    let second = &shown["history"][1];
+    assert!(second["epoch"] == 2 && second["seconds"].is_number(), "{second}");
     ws.call(&["show", "pipeline.yaml", "val_augmented", "--png", "sheet.png"]).succeeds();
     assert!(std::fs::read(ws.path("sheet.png")).expect("written").starts_with(b"\x89PNG"));
 }
