@@ -1,16 +1,19 @@
 //! The `fine-tune` stage: a trained network goes on learning, from other data or at another resolution.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::learn;
+use super::model_port::ModelSource;
+use super::overlap::Guard;
 use super::train::defaults;
 use crate::engine::stage::{
-    Complaint, Cost, DeviceUse, Holds, Identity, InputPort, Inputs, Job, Need, Ports, Stage, StageError,
-    StageKind,
+    Complaint, Cost, DeviceUse, Identity, Inputs, Job, Ports, Stage, StageError, StageKind,
 };
-use crate::nn::Trainable;
+use crate::nn::{Activation, Network, Trainable};
 use crate::pipeline::{Check, read_params};
 use crate::training::{Model, Options, Schedule};
 
@@ -20,15 +23,23 @@ pub const KIND: StageKind = StageKind {
     version: 1,
     about: "Goes on training a trained network and keeps its best epoch.",
     schema: || schemars::schema_for!(FineTune).to_value(),
-    read: |params| Ok(Box::new(read_params::<FineTune>(params)?)),
+    read: |params| Ok(Box::new(read_params::<FineTune>(params)?.complete())),
 };
-
-const MODEL: &str = "model";
 
 /// What of the network learns, and how.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct FineTune {
+    /// Take the network from this file instead of the input `model`: a state dict that PyTorch has saved with
+    /// `safetensors.torch.save_file(net.state_dict(), path)`. It counts by its content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    weights: Option<PathBuf>,
+    /// The network that the `weights` are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    model: Option<Network>,
+    /// What follows the convolutions of the network that the `weights` are of. Without: relu.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    activation: Option<Activation>,
     /// Which parameters learn.
     #[serde(default)]
     trainable: Part,
@@ -55,6 +66,9 @@ struct FineTune {
     /// Stop after this many epochs without a better validation loss. Without: never.
     #[serde(default)]
     patience: Option<u32>,
+    /// Go on even if images of `val` are among those that the network learns from, or has learnt from before.
+    #[serde(default)]
+    allow_overlap: bool,
 }
 
 /// What of a network learns.
@@ -69,8 +83,23 @@ enum Part {
 }
 
 impl FineTune {
+    /// Spells out the default that only weights from outside need.
+    fn complete(mut self) -> Self {
+        if self.weights.is_some() {
+            self.activation.get_or_insert_default();
+        }
+        self
+    }
+
+    fn source(&self) -> ModelSource<'_> {
+        ModelSource { weights: self.weights.as_deref(), network: self.model, activation: self.activation }
+    }
+
     fn options(&self) -> Options {
         let FineTune {
+            weights: _,
+            model: _,
+            activation: _,
             trainable,
             epochs,
             batch,
@@ -80,6 +109,7 @@ impl FineTune {
             label_smoothing,
             seed,
             patience,
+            allow_overlap: _,
         } = *self;
         let trainable = match trainable {
             Part::All => Trainable::All,
@@ -91,14 +121,15 @@ impl FineTune {
 
 impl Check for FineTune {
     fn check(&self) -> Vec<Complaint> {
-        learn::complaints(&self.options())
+        let mut complaints = self.source().complaints();
+        complaints.extend(learn::complaints(&self.options()));
+        complaints
     }
 }
 
 impl Stage for FineTune {
     fn ports(&self) -> Ports {
-        let model = InputPort { name: MODEL, holds: Holds::Model, need: Need::Required };
-        let inputs = [model].into_iter().chain(learn::data_ports()).collect();
+        let inputs = [self.source().port()].into_iter().chain(learn::data_ports()).collect();
         Ports { inputs: Inputs::Fixed(inputs), outputs: learn::outputs() }
     }
 
@@ -107,7 +138,11 @@ impl Stage for FineTune {
     }
 
     fn identity(&self) -> Identity {
-        Identity { params: self.params(), files: [].into(), device: DeviceUse::Computes }
+        Identity {
+            params: ModelSource::without_path(self.params()),
+            files: self.source().files(),
+            device: DeviceUse::Computes,
+        }
     }
 
     fn cost(&self) -> Cost {
@@ -116,8 +151,9 @@ impl Stage for FineTune {
 
     fn run(&self, job: &dyn Job) -> Result<(), StageError> {
         let data = learn::data(job)?;
-        let Model { card, classifier } = learn::model(job, MODEL)?;
+        let Model { card, classifier, seen } = self.source().open(job, &data.train)?;
         card.check_classes("training", data.train.classes())?;
-        learn::learn(job, &data, &self.options(), &card.architecture(), || Ok(classifier))
+        let seen = Guard { job, allow: self.allow_overlap }.check_validation(&data, &seen)?;
+        learn::learn(job, &data, &seen, &self.options(), &card.architecture(), || Ok(classifier))
     }
 }

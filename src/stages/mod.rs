@@ -11,6 +11,8 @@ pub mod fine_tune;
 mod learn;
 #[cfg(test)]
 mod learn_tests;
+mod model_port;
+mod overlap;
 pub mod split;
 pub mod synthesize;
 #[cfg(test)]
@@ -78,9 +80,9 @@ mod tests {
         decode 84cf7dfbd3f8b414ed998dc06294ad142ba30e76a00a5906d9a166019dc395f0
         split 08ee8682e93ea9169517080c18f0410a069c65277d3f232c6e0df9e56befd87c
         augment 759bee251a1df3263b98323d417aa1a604f09132fb4c79fa17f9c73593fb54f3
-        train 59908f9c0111ac40060c17accdd1c5aaa850489bcc7985e1fe26e276abd25603
-        fine-tune dc0e27a45f7618b5c26ad38e61c411257156ba7004726eb4256547d126dcfa10
-        evaluate e00d2b2352e6d30b8975ba125b4b508c045b0ee4db3b12d43442bfa7cd86e66c
+        train a99999a8aee5c8e72016f550158195eb03880e67269d2ef4c1034edbb43ff9f8
+        fine-tune 1d900f22114a6b4ed8f43fc9e1bd131b12105f0ed26709d05fc67b0cc343c30d
+        evaluate 0a4a3e057fbf779660b924916df2688bc54c430a14ab3ca7e3f660ee9b8947b3
         command f77964124f2280bb13f5d5629883bca9ae49e7ad78589c02aa97d90f68f8f729
         ");
     }

@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::learn;
+use super::overlap::Guard;
 use crate::engine::stage::{
     Complaint, Cost, DeviceUse, Identity, Inputs, Job, Ports, Stage, StageError, StageKind,
 };
 use crate::nn::{Activation, Architecture, Classifier, Network, Trainable};
 use crate::pipeline::{Check, read_params};
-use crate::training::{Options, Schedule};
+use crate::training::{Options, Schedule, Seen};
 
 /// What `uses: train` means.
 pub const KIND: StageKind = StageKind {
@@ -53,6 +54,9 @@ struct Train {
     /// Stop after this many epochs without a better validation loss. Without: never.
     #[serde(default)]
     patience: Option<u32>,
+    /// Go on even if images of `val` are among those that the network learns from.
+    #[serde(default)]
+    allow_overlap: bool,
 }
 
 /// What `train` and `fine-tune` assume where the pipeline says nothing.
@@ -87,6 +91,7 @@ impl Train {
             label_smoothing,
             seed,
             patience,
+            allow_overlap: _,
         } = *self;
         let trainable = Trainable::All;
         Options { epochs, batch, lr, weight_decay, schedule, label_smoothing, seed, patience, trainable }
@@ -118,9 +123,10 @@ impl Stage for Train {
 
     fn run(&self, job: &dyn Job) -> Result<(), StageError> {
         let data = learn::data(job)?;
+        let seen = Guard { job, allow: self.allow_overlap }.check_validation(&data, &Seen::default())?;
         let classes = data.train.classes().len();
         let architecture = Architecture { network: self.model, activation: self.activation, classes };
         let first = || Ok(Classifier::new(&architecture, self.seed)?);
-        learn::learn(job, &data, &self.options(), &architecture, first)
+        learn::learn(job, &data, &seen, &self.options(), &architecture, first)
     }
 }
