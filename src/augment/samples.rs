@@ -2,8 +2,8 @@
 //! is a stored image or drawn anew by a recipe shows nowhere else.
 
 use super::{Error, Picture, Recipe, Transform};
-use crate::dataset::Dataset;
 use crate::dataset::random::{Purpose, Stream};
+use crate::dataset::{Dataset, Fingerprint};
 
 /// Samples that can be drawn in any order, from any number of threads.
 pub struct Samples {
@@ -102,6 +102,13 @@ impl Samples {
     #[must_use]
     pub fn label(&self, index: usize) -> u8 {
         self.dataset.label(self.source(index))
+    }
+
+    /// The fingerprints of the images that the samples come from: sample `i` from that of number `i` modulo their
+    /// number. Images that no sample comes from are not among them.
+    #[must_use]
+    pub fn origins(&self) -> Vec<Fingerprint> {
+        self.dataset.origins(self.len().min(self.dataset.len()))
     }
 
     /// Draws a sample into `out` and returns its label. // out: (3, height, width)

@@ -8,6 +8,9 @@ use super::Error;
 /// The name of the manifest inside a dataset artifact.
 pub const MANIFEST_FILE: &str = "dataset.json";
 
+/// The file with the fingerprints of the images that drawn images come from.
+pub const ORIGINS_FILE: &str = "origins.safetensors";
+
 /// How many images a shard holds; only the last one may hold fewer.
 pub const SHARD_IMAGES: usize = 1000;
 
@@ -28,6 +31,10 @@ pub struct Manifest {
     /// How samples are drawn from the images anew in each epoch; absent from a plain dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipe: Option<serde_json::Value>,
+    /// How many fingerprints [`ORIGINS_FILE`] holds, where the stored images were drawn from others: image `i` comes
+    /// from the one of fingerprint `i` modulo their number. Absent where the images are nothing but themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origins: Option<usize>,
 }
 
 /// One shard of a dataset.
@@ -48,7 +55,8 @@ impl Manifest {
             file: format!("images-{number:05}.safetensors"),
             count: SHARD_IMAGES.min(count - number * SHARD_IMAGES),
         });
-        Manifest { count, height, width, classes: Vec::new(), shards: shards.collect(), recipe: None }
+        let (classes, shards) = (Vec::new(), shards.collect());
+        Manifest { count, height, width, classes, shards, recipe: None, origins: None }
     }
 
     /// The bytes of one image.
@@ -96,6 +104,7 @@ mod tests {
         manifest.classes = vec!["disc".to_owned(), "ring".to_owned()];
         assert_eq!(Manifest::from_json(&manifest.to_json()).expect("reads"), manifest);
         manifest.recipe = Some(serde_json::json!({ "samples": 10 }));
+        manifest.origins = Some(100);
         assert_eq!(Manifest::from_json(&manifest.to_json()).expect("reads"), manifest);
     }
 

@@ -2,6 +2,7 @@
 //! streams that everything drawn at random comes from. It knows nothing of stages or networks.
 
 mod error;
+mod fingerprint;
 mod manifest;
 pub mod painter;
 pub mod random;
@@ -13,7 +14,8 @@ pub mod transpose;
 mod writer;
 
 pub use error::{ArchiveProblem, Error};
-pub use manifest::{MANIFEST_FILE, Manifest, SHARD_IMAGES, ShardEntry};
+pub use fingerprint::Fingerprint;
+pub use manifest::{MANIFEST_FILE, Manifest, ORIGINS_FILE, SHARD_IMAGES, ShardEntry};
 pub use reader::Dataset;
 #[cfg(test)]
 pub(crate) use writer::tests as writer_tests;

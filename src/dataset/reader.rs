@@ -2,10 +2,12 @@
 //! not know where artifacts lie; whoever opens one says where its files are.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
 
 use super::shard::Shard;
-use super::{Error, MANIFEST_FILE, Manifest, UNLABELED};
+use super::{Error, Fingerprint, MANIFEST_FILE, Manifest, ORIGINS_FILE, UNLABELED};
 
 /// Images and their labels, read-only.
 pub struct Dataset {
@@ -13,6 +15,8 @@ pub struct Dataset {
     shards: Vec<Shard>,
     /// For each shard the number of its first image.
     starts: Vec<usize>,
+    /// What the images were drawn from, where the manifest says that they were.
+    origins: Option<Vec<Fingerprint>>,
 }
 
 impl Dataset {
@@ -34,7 +38,11 @@ impl Dataset {
             starts.push(start);
             start += entry.count;
         }
-        Ok(Dataset { manifest, shards, starts })
+        let origins = match manifest.origins {
+            Some(count) => Some(read_origins(&find(ORIGINS_FILE)?, count)?),
+            None => None,
+        };
+        Ok(Dataset { manifest, shards, starts, origins })
     }
 
     /// What the dataset says of itself.
@@ -94,12 +102,39 @@ impl Dataset {
         shard.labels()[within]
     }
 
+    /// For each of the first `images` images the fingerprint of what it was drawn from, over however many
+    /// augmentations; its own where nothing was drawn.
+    ///
+    /// # Panics
+    /// If there are fewer images.
+    #[must_use]
+    pub fn origins(&self, images: usize) -> Vec<Fingerprint> {
+        assert!(images <= self.len(), "{images} of {} images", self.len());
+        match &self.origins {
+            Some(origins) => origins.iter().copied().cycle().take(images).collect(),
+            None => {
+                let own = |image| Fingerprint::of(self.image(image), self.height(), self.width());
+                (0..images).into_par_iter().map(own).collect()
+            }
+        }
+    }
+
     /// The shard that holds an image, and the image's number inside it.
     fn place(&self, index: usize) -> (&Shard, usize) {
         assert!(index < self.len(), "image {index} of {}", self.len());
         let shard = self.starts.partition_point(|start| *start <= index) - 1;
         (&self.shards[shard], index - self.starts[shard])
     }
+}
+
+fn read_origins(path: &Path, count: usize) -> Result<Vec<Fingerprint>, Error> {
+    let bytes = fs::read(path).map_err(|e| Error::io(ORIGINS_FILE, e))?;
+    let origins = Fingerprint::from_safetensors(&bytes).map_err(|e| Error::malformed(ORIGINS_FILE, e))?;
+    if origins.len() != count || origins.is_empty() {
+        let problem = format!("{} fingerprints, where {MANIFEST_FILE} counts {count}", origins.len());
+        return Err(Error::malformed(ORIGINS_FILE, problem));
+    }
+    Ok(origins)
 }
 
 /// Every label must name a class or be [`UNLABELED`].

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::ops::Range;
 
 use super::shard::ShardWriter;
-use super::{Error, MANIFEST_FILE, Manifest};
+use super::{Error, Fingerprint, MANIFEST_FILE, Manifest, ORIGINS_FILE};
 
 /// Where the files of a dataset go.
 pub trait Destination {
@@ -104,10 +104,23 @@ impl<D: Destination> DatasetWriter<D> {
         let complete = self.images_written == self.manifest.count && self.labels.len() == self.manifest.count;
         assert!(complete, "all images and labels come before the end");
         self.manifest.classes = classes;
-        let mut file = self.destination.create(MANIFEST_FILE)?;
-        file.write_all(&self.manifest.to_json()).map_err(|e| Error::io(MANIFEST_FILE, e))?;
-        self.destination.finish(file)?;
+        self.whole_file(MANIFEST_FILE, &self.manifest.to_json())?;
         Ok(self.manifest)
+    }
+
+    /// Says what the images were drawn from: image `i` from the one of fingerprint `i` modulo their number.
+    ///
+    /// # Errors
+    /// If the destination cannot be written.
+    pub fn origins(&mut self, origins: &[Fingerprint]) -> Result<(), D::Error> {
+        self.manifest.origins = Some(origins.len());
+        self.whole_file(ORIGINS_FILE, &Fingerprint::to_safetensors(origins))
+    }
+
+    fn whole_file(&self, name: &str, bytes: &[u8]) -> Result<(), D::Error> {
+        let mut file = self.destination.create(name)?;
+        file.write_all(bytes).map_err(|e| Error::io(name, e))?;
+        self.destination.finish(file)
     }
 
     fn start_shard(&mut self) -> Result<(), D::Error> {

@@ -63,14 +63,16 @@ impl Classifier {
         Ok(Classifier { architecture: *architecture, trainable: Trainable::All, network })
     }
 
-    /// A network with these weights.
+    /// A network with these weights. Counters of batches may be missing, as in PyTorch.
     ///
     /// # Errors
     /// [`Error::Mismatch`] with every tensor that is missing, unknown or misshapen; [`Error::Classes`].
     pub fn from_state(architecture: &Architecture, state: &StateDict) -> Result<Classifier, Error> {
         let mut network = build(architecture)?;
-        state.check(&network.state())?;
-        network.load(state);
+        let (mut state, expected) = (state.clone(), network.state());
+        state.add_missing_counters(&expected);
+        state.check(&expected)?;
+        network.load(&state);
         Ok(Classifier { architecture: *architecture, trainable: Trainable::All, network })
     }
 
@@ -334,6 +336,20 @@ mod tests {
             told.misshapen.iter().any(|t| t.starts_with("layer_1.weight is F32 [64, 3, 7, 7]")),
             "{told}"
         );
+    }
+
+    #[test]
+    fn a_state_dict_without_counters_of_batches_counts_from_0() {
+        let mut trained = Classifier::new(&architecture(Network::Resnext), 3).unwrap();
+        trained.train_step(&batch(4, 32), &mut adam(), &STEP).unwrap();
+        let mut state = StateDict::default();
+        let whole = trained.state();
+        for (name, entry) in whole.iter().filter(|(name, _)| !name.ends_with("num_batches_tracked")) {
+            state.push(name.to_owned(), entry.shape.clone(), entry.values.clone());
+        }
+        let loaded = Classifier::from_state(&architecture(Network::Resnext), &state).unwrap();
+        assert_eq!(loaded.logits(&batch(3, 32)).unwrap(), trained.logits(&batch(3, 32)).unwrap());
+        assert_eq!(loaded.state().get("bn1.num_batches_tracked").unwrap().values, Values::I64(vec![0]));
     }
 
     #[test]

@@ -48,7 +48,13 @@ pub enum Error {
     /// The weights are those of another network.
     #[error("the weights do not fit the network: {0}")]
     Mismatch(Mismatch),
-    /// The bytes are no state dict.
+    /// The bytes are no safetensors file.
+    #[error("not a safetensors file: {0}")]
+    NotSafetensors(String),
+    /// Tensors of a type that would not survive becoming f32, each with its type.
+    #[error("{}; weights are F32, F16 or BF16, and counters I64: save `net.float().state_dict()`", .0.join(", "))]
+    Types(Vec<String>),
+    /// The tensors are no optimizer's state.
     #[error("the weights cannot be read: {0}")]
     Unreadable(String),
     /// The device failed, most likely for want of memory.

@@ -53,6 +53,17 @@ impl StateDict {
         self.entries.iter_mut().map(|(name, entry)| (name.as_str(), entry))
     }
 
+    /// Counts from 0 where a norm's counter is missing, as PyTorch does with a state dict that names no version of its
+    /// format: `BatchNorm2d` had no `num_batches_tracked` before version 2, and evaluation never reads it.
+    pub(super) fn add_missing_counters(&mut self, expects: &StateDict) {
+        let counters = expects.iter().filter(|(name, _)| name.ends_with(".num_batches_tracked"));
+        for (name, Entry { shape, values: _ }) in counters {
+            if self.get(name).is_none() {
+                self.push(name.to_owned(), shape.clone(), Values::I64(vec![0]));
+            }
+        }
+    }
+
     /// Everything in which `self` differs from what a network `expects`, its values apart.
     pub(super) fn check(&self, expects: &StateDict) -> Result<(), Error> {
         let mut mismatch = Mismatch::default();
@@ -85,24 +96,33 @@ impl StateDict {
         serialize(views, None).expect("a header of names and shapes can be written as JSON")
     }
 
-    /// Reads the bytes of a `.safetensors` file; its tensors come in the order of their names.
+    /// Reads the bytes of a `.safetensors` file; its tensors come in the order of their names. Numbers of 16 bits
+    /// become f32, which holds each of them exactly.
     ///
     /// # Errors
-    /// [`Error::Unreadable`] if the bytes are not safetensors, or a tensor is neither f32 nor i64.
+    /// [`Error::NotSafetensors`], or [`Error::Types`] with every tensor whose numbers neither are f32 or i64 nor can
+    /// become so without loss.
     pub fn from_safetensors(bytes: &[u8]) -> Result<StateDict, Error> {
-        let file = SafeTensors::deserialize(bytes).map_err(|e| Error::Unreadable(e.to_string()))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|e| Error::NotSafetensors(e.to_string()))?;
         let mut tensors: Vec<_> = file.iter().collect();
         tensors.sort_unstable_by(|a, b| a.0.cmp(b.0));
         let mut state = StateDict::default();
+        let mut refused = Vec::new();
         for (name, view) in tensors {
+            let data = view.data();
             let values = match view.dtype() {
-                Dtype::F32 => Values::F32(from_le_bytes(view.data(), f32::from_le_bytes)),
-                Dtype::I64 => Values::I64(from_le_bytes(view.data(), i64::from_le_bytes)),
-                other => return Err(Error::Unreadable(format!("{name} holds {other}, not F32 or I64"))),
+                Dtype::F32 => Values::F32(from_le_bytes(data, f32::from_le_bytes)),
+                Dtype::F16 => Values::F32(from_le_bytes(data, |b| widened_f16(u16::from_le_bytes(b)))),
+                Dtype::BF16 => Values::F32(from_le_bytes(data, |b| widened_bf16(u16::from_le_bytes(b)))),
+                Dtype::I64 => Values::I64(from_le_bytes(data, i64::from_le_bytes)),
+                other => {
+                    refused.push(format!("{name} holds {other}"));
+                    continue;
+                }
             };
             state.push(name.to_owned(), view.shape().to_vec(), values);
         }
-        Ok(state)
+        if refused.is_empty() { Ok(state) } else { Err(Error::Types(refused)) }
     }
 }
 
@@ -136,6 +156,22 @@ impl Values {
 
 fn from_le_bytes<const N: usize, V>(bytes: &[u8], value: fn([u8; N]) -> V) -> Vec<V> {
     bytes.as_chunks::<N>().0.iter().map(|&b| value(b)).collect()
+}
+
+/// The value of an IEEE 754 half: 1 bit of sign, 5 of exponent, 10 of fraction.
+fn widened_f16(bits: u16) -> f32 {
+    let bits = u32::from(bits);
+    let (sign, exponent, fraction) = (bits >> 15 << 31, bits >> 10 & 0x1f, bits & 0x3ff);
+    match exponent {
+        0 => f32::from_bits(sign | (fraction as f32 / 16_777_216.0).to_bits()), // fraction * 2^-24
+        0x1f => f32::from_bits(sign | 0x7f80_0000 | fraction << 13),
+        _ => f32::from_bits(sign | (exponent + 112) << 23 | fraction << 13),
+    }
+}
+
+/// The value of a bfloat16: the upper half of an f32.
+fn widened_bf16(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
 }
 
 /// How the tensors of a state dict differ from those of a network.
@@ -185,7 +221,46 @@ mod tests {
     #[test]
     fn torn_bytes_are_an_error() {
         let bytes = state().to_safetensors();
-        assert!(matches!(StateDict::from_safetensors(&bytes[..bytes.len() - 1]), Err(Error::Unreadable(_))));
+        let torn = StateDict::from_safetensors(&bytes[..bytes.len() - 1]);
+        assert!(matches!(torn, Err(Error::NotSafetensors(_))));
+    }
+
+    #[test]
+    fn numbers_of_16_bits_are_widened_exactly() {
+        for (bits, value) in [
+            (0x0000, 0.0),
+            (0x8000, -0.0),
+            (0x0001, 5.960_464_5e-8),
+            (0x03ff, 6.097_555e-5),
+            (0x0400, 6.103_515_6e-5),
+            (0x3c00, 1.0),
+            (0xc248, -3.140_625),
+            (0x7bff, 65_504.0),
+            (0xfc00, f32::NEG_INFINITY),
+        ] {
+            assert_eq!(widened_f16(bits).to_bits(), f32::to_bits(value), "{bits:#x}");
+        }
+        assert!(widened_f16(0x7e00).is_nan());
+        assert_eq!(widened_bf16(0xc049), -3.140_625);
+        let bytes = safetensors(&[("w", Dtype::F16, &[0x00, 0x3c]), ("x", Dtype::BF16, &[0x80, 0x3f])]);
+        let state = StateDict::from_safetensors(&bytes).unwrap();
+        for name in ["w", "x"] {
+            assert_eq!(state.get(name).unwrap().values, Values::F32(vec![1.0]));
+        }
+    }
+
+    #[test]
+    fn every_tensor_of_a_type_that_cannot_be_kept_is_named() {
+        let bytes =
+            safetensors(&[("a", Dtype::F64, &[0; 8]), ("b", Dtype::F32, &[0; 4]), ("c", Dtype::U8, &[0])]);
+        let told = StateDict::from_safetensors(&bytes).unwrap_err().to_string();
+        assert!(told.starts_with("a holds F64, c holds U8; weights are F32, F16 or BF16"), "{told}");
+    }
+
+    /// A file of tensors of one number each.
+    fn safetensors(tensors: &[(&str, Dtype, &[u8])]) -> Vec<u8> {
+        let view = |(name, dtype, bytes)| (name, TensorView::new(dtype, vec![1], bytes).unwrap());
+        serialize(tensors.iter().copied().map(view), None).unwrap()
     }
 
     #[test]

@@ -57,6 +57,10 @@ pub enum Need {
     Required,
     /// Leaving it out is fine.
     Optional,
+    /// Leaving it out is a mistake, which this parameter would mend as well.
+    Or(&'static str),
+    /// Binding it is a mistake, because this parameter takes its place.
+    ReplacedBy(&'static str),
 }
 
 /// One output port.

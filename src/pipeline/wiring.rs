@@ -28,6 +28,10 @@ pub(super) fn connect<S>(
                 break;
             }
             let input = ports.and_then(|ports| input_port(stage, ports, port, report));
+            if let Some(Need::ReplacedBy(param)) = input.map(|input| input.need) {
+                let message = format!("stage `{}` has both an input `{port}` and `{param}`", stage.name);
+                report.key(&path(stage, port), message).note("keep one of them; each stands for the other");
+            }
             let Some((from, output)) = find(stages, ids, stage, port, source, report) else { continue };
             if from.0 == position {
                 report.value(&path(stage, port), format!("stage `{}` reads its own output", stage.name));
@@ -137,11 +141,15 @@ fn find<'a, S>(
 /// Reports the required inputs that a stage leaves out.
 fn missing<S>(stage: &Candidate<S>, ports: Option<&Inputs>, report: &mut Report) {
     let Some(Inputs::Fixed(known)) = ports else { return };
-    let is_missing =
-        |input: &&InputPort| input.need == Need::Required && !stage.bindings.contains_key(input.name);
-    for input in known.iter().filter(is_missing) {
-        let message = format!("stage `{}` needs an input `{}`", stage.name, input.name);
-        let example = format!("bind it with `in: {{ {}: STAGE }}` to a {}", input.name, input.holds.word());
+    for input in known.iter().filter(|input| !stage.bindings.contains_key(input.name)) {
+        let (or, instead) = match input.need {
+            Need::Required => (String::new(), String::new()),
+            Need::Or(param) => (format!(" or `{param}`"), format!(", or give `{param}`")),
+            Need::Optional | Need::ReplacedBy(_) => continue,
+        };
+        let message = format!("stage `{}` needs an input `{}`{or}", stage.name, input.name);
+        let (name, word) = (input.name, input.holds.word());
+        let example = format!("bind it with `in: {{ {name}: STAGE }}` to a {word}{instead}");
         report.key(&["stages", stage.name.as_str(), "in"], message).note(example);
     }
 }

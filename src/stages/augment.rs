@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::dataset_port::{DatasetPort, open_plain_dataset};
 use crate::augment::{Recipe, Samples, Transform};
-use crate::dataset::{Dataset, DatasetWriter, MANIFEST_FILE, Manifest};
+use crate::dataset::{Dataset, DatasetWriter, MANIFEST_FILE, Manifest, ORIGINS_FILE};
 use crate::engine::stage::{
     Complaint, Cost, Holds, InputPort, Inputs, Job, Need, OutputPort, Ports, Progress, Stage, StageError,
     StageKind, Unit,
@@ -20,7 +20,7 @@ use crate::pipeline::{Check, read_params};
 /// What `uses: augment` means.
 pub const KIND: StageKind = StageKind {
     name: "augment",
-    version: 1,
+    version: 2,
     about: "Draws samples from images through random transforms, once or anew in each epoch.",
     schema: || schemars::schema_for!(Augment).to_value(),
     read: |params| Ok(Box::new(read_params::<Augment>(params)?)),
@@ -138,6 +138,7 @@ fn store_samples(job: &dyn Job, samples: &Samples) -> Result<(), StageError> {
             note: String::new(),
         });
     }
+    writer.origins(&samples.origins())?;
     writer.finish(samples.classes().to_vec())?;
     Ok(())
 }
@@ -168,9 +169,10 @@ impl Block {
 fn store_recipe(job: &dyn Job, dataset: &Dataset, recipe: &Recipe) -> Result<(), StageError> {
     let manifest = Manifest { recipe: Some(json!(recipe)), ..dataset.manifest().clone() };
     let input = job.input(IMAGES).expect("required ports are bound before a stage runs");
-    for shard in &manifest.shards {
-        let file = input.files.get(&shard.file).expect("the dataset was opened from these files");
-        job.share(DATASET, &shard.file, file)?;
+    let shards = manifest.shards.iter().map(|shard| shard.file.as_str());
+    for name in shards.chain(manifest.origins.map(|_| ORIGINS_FILE)) {
+        let file = input.files.get(name).expect("the dataset was opened from these files");
+        job.share(DATASET, name, file)?;
     }
     let mut file = job.create(DATASET, MANIFEST_FILE)?;
     file.write_all(&manifest.to_json())?;

@@ -1,53 +1,87 @@
 //! The `evaluate` stage: a trained network is judged on images at any resolution.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::learn::{self, told};
+use super::model_port::ModelSource;
+use super::overlap::Guard;
 use crate::augment::Transform;
 use crate::engine::stage::{
     Complaint, Cost, DeviceUse, Holds, Identity, InputPort, Inputs, Job, Need, ONLY_FILE, OutputPort, Ports,
     Progress, Stage, StageError, StageKind, Unit,
 };
+use crate::nn::{Activation, Network};
 use crate::pipeline::{Check, read_params};
-use crate::training::{Error, evaluate};
+use crate::training::{Error, Views, evaluate_views};
 
 /// What `uses: evaluate` means.
 pub const KIND: StageKind = StageKind {
     name: "evaluate",
     version: 1,
-    about: "Judges a trained network: accuracy, top-5, loss, per class, confusion matrix, predictions.",
+    about: "Judges a trained network: accuracy, top-5, loss, per class, confusion matrix, predictions, logits.",
     schema: || schemars::schema_for!(Evaluate).to_value(),
-    read: |params| Ok(Box::new(read_params::<Evaluate>(params)?)),
+    read: |params| Ok(Box::new(read_params::<Evaluate>(params)?.complete())),
 };
 
-const MODEL: &str = "model";
 const IMAGES: &str = "images";
 const METRICS: &str = "metrics";
 const PREDICTIONS: &str = "predictions";
+const LOGITS: &str = "logits";
 
 /// How the images are shown to the network.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Evaluate {
+    /// Take the network from this file instead of the input `model`: a state dict that PyTorch has saved with
+    /// `safetensors.torch.save_file(net.state_dict(), path)`. It counts by its content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    weights: Option<PathBuf>,
+    /// The network that the `weights` are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    model: Option<Network>,
+    /// What follows the convolutions of the network that the `weights` are of. Without: relu.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    activation: Option<Activation>,
     /// Transforms before the network; only such as always do the same, `resize` for example.
     #[serde(default)]
     transforms: Vec<Transform>,
     /// Images at a time.
     #[serde(default = "hundred")]
     batch: usize,
+    /// Judge by the mean of the probabilities for each image and its mirror image; takes twice as long.
+    #[serde(default)]
+    average_flips: bool,
+    /// Go on even if some of the images are among those that the model has learnt from.
+    #[serde(default)]
+    allow_overlap: bool,
 }
 
 fn hundred() -> usize {
     100
 }
 
+impl Evaluate {
+    /// Spells out the default that only weights from outside need.
+    fn complete(mut self) -> Self {
+        if self.weights.is_some() {
+            self.activation.get_or_insert_default();
+        }
+        self
+    }
+
+    fn source(&self) -> ModelSource<'_> {
+        ModelSource { weights: self.weights.as_deref(), network: self.model, activation: self.activation }
+    }
+}
+
 impl Check for Evaluate {
     fn check(&self) -> Vec<Complaint> {
-        let mut complaints = Vec::new();
+        let mut complaints = self.source().complaints();
         for (at, transform) in self.transforms.iter().enumerate() {
             let path = vec!["transforms".to_string(), at.to_string()];
             if let Err(error) = transform.check() {
@@ -68,15 +102,19 @@ impl Check for Evaluate {
 
 impl Stage for Evaluate {
     fn ports(&self) -> Ports {
-        let input = |name, holds| InputPort { name, holds, need: Need::Required };
+        let images = InputPort { name: IMAGES, holds: Holds::Dataset, need: Need::Required };
         let output = |name: &str, file: &str| OutputPort {
             name: name.to_string(),
             holds: Holds::File,
             file_name: Some(file.to_string()),
         };
         Ports {
-            inputs: Inputs::Fixed(vec![input(MODEL, Holds::Model), input(IMAGES, Holds::Dataset)]),
-            outputs: vec![output(METRICS, "metrics.json"), output(PREDICTIONS, "predictions.csv")],
+            inputs: Inputs::Fixed(vec![self.source().port(), images]),
+            outputs: vec![
+                output(METRICS, "metrics.json"),
+                output(PREDICTIONS, "predictions.csv"),
+                output(LOGITS, "logits.safetensors"),
+            ],
         }
     }
 
@@ -85,7 +123,11 @@ impl Stage for Evaluate {
     }
 
     fn identity(&self) -> Identity {
-        Identity { params: self.params(), files: [].into(), device: DeviceUse::Computes }
+        Identity {
+            params: ModelSource::without_path(self.params()),
+            files: self.source().files(),
+            device: DeviceUse::Computes,
+        }
     }
 
     fn cost(&self) -> Cost {
@@ -93,18 +135,20 @@ impl Stage for Evaluate {
     }
 
     fn run(&self, job: &dyn Job) -> Result<(), StageError> {
-        let model = learn::model(job, MODEL)?;
         let samples = learn::samples(job, IMAGES)?.with_transforms(&self.transforms)?;
+        let model = self.source().open(job, &samples)?;
         model.card.check_classes(IMAGES, samples.classes())?;
+        Guard { job, allow: self.allow_overlap }.check_images(IMAGES, &samples, &model.seen)?;
+        let views = if self.average_flips { Views::WithMirror } else { Views::One };
         let total = Some(samples.len() as u64);
         let after_batch = |done: usize| {
             let (done, note) = (done as u64, String::new());
             job.progress(Progress { done, total, unit: Unit::Images, note });
             if job.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
         };
-        let judged =
-            evaluate(&model.classifier, &samples, &model.card.normalisation, self.batch, after_batch)
-                .map_err(told)?;
+        let (classifier, normalisation) = (&model.classifier, &model.card.normalisation);
+        let judged = evaluate_views(classifier, views, &samples, normalisation, self.batch, after_batch)
+            .map_err(told)?;
         if !judged.metrics.loss.is_finite() {
             return Err(StageError::message("the model's logits are not numbers; train it anew"));
         }
@@ -113,7 +157,8 @@ impl Stage for Evaluate {
         job.metric("loss", judged.metrics.loss);
         learn::write(job, METRICS, ONLY_FILE, &serde_json::to_vec_pretty(&judged.metrics)?)?;
         let csv = csv(&judged.predictions, &model.card.classes);
-        learn::write(job, PREDICTIONS, ONLY_FILE, csv.as_bytes())
+        learn::write(job, PREDICTIONS, ONLY_FILE, csv.as_bytes())?;
+        learn::write(job, LOGITS, ONLY_FILE, &judged.to_safetensors(&samples))
     }
 }
 

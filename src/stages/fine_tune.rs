@@ -1,16 +1,19 @@
 //! The `fine-tune` stage: a trained network goes on learning, from other data or at another resolution.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::learn;
 use super::learning::learning_params;
+use super::model_port::ModelSource;
+use super::overlap::Guard;
 use crate::engine::stage::{
-    Complaint, Cost, DeviceUse, Holds, Identity, InputPort, Inputs, Job, Need, Ports, Stage, StageError,
-    StageKind,
+    Complaint, Cost, DeviceUse, Identity, Inputs, Job, Ports, Stage, StageError, StageKind,
 };
-use crate::nn::Trainable;
+use crate::nn::{Activation, Network, Trainable};
 use crate::pipeline::{Check, read_params};
 use crate::training::Model;
 
@@ -20,14 +23,22 @@ pub const KIND: StageKind = StageKind {
     version: 1,
     about: "Goes on training a trained network and keeps its best epoch and its last.",
     schema: || schemars::schema_for!(FineTune).to_value(),
-    read: |params| Ok(Box::new(read_params::<FineTune>(params)?)),
+    read: |params| Ok(Box::new(read_params::<FineTune>(params)?.complete())),
 };
-
-const MODEL: &str = "model";
 
 learning_params! {
     /// What of the network learns, and how.
     struct FineTune {
+        /// Take the network from this file instead of the input `model`: a state dict that PyTorch has saved with
+        /// `safetensors.torch.save_file(net.state_dict(), path)`. It counts by its content.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        weights: Option<PathBuf>,
+        /// The network that the `weights` are of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<Network>,
+        /// What follows the convolutions of the network that the `weights` are of. Without: relu.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        activation: Option<Activation>,
         /// Which parameters learn.
         #[serde(default)]
         trainable: Part,
@@ -45,6 +56,20 @@ enum Part {
     HeadAndNorm,
 }
 
+impl FineTune {
+    /// Spells out the default that only weights from outside need.
+    fn complete(mut self) -> Self {
+        if self.weights.is_some() {
+            self.activation.get_or_insert_default();
+        }
+        self
+    }
+
+    fn source(&self) -> ModelSource<'_> {
+        ModelSource { weights: self.weights.as_deref(), network: self.model, activation: self.activation }
+    }
+}
+
 impl Part {
     fn trainable(self) -> Trainable {
         match self {
@@ -56,14 +81,15 @@ impl Part {
 
 impl Check for FineTune {
     fn check(&self) -> Vec<Complaint> {
-        learn::complaints(&self.options(self.trainable.trainable()))
+        let mut complaints = self.source().complaints();
+        complaints.extend(learn::complaints(&self.options(self.trainable.trainable())));
+        complaints
     }
 }
 
 impl Stage for FineTune {
     fn ports(&self) -> Ports {
-        let model = InputPort { name: MODEL, holds: Holds::Model, need: Need::Required };
-        let inputs = [model].into_iter().chain(learn::data_ports()).collect();
+        let inputs = [self.source().port()].into_iter().chain(learn::data_ports()).collect();
         Ports { inputs: Inputs::Fixed(inputs), outputs: learn::outputs() }
     }
 
@@ -72,7 +98,11 @@ impl Stage for FineTune {
     }
 
     fn identity(&self) -> Identity {
-        Identity { params: self.params(), files: [].into(), device: DeviceUse::Computes }
+        Identity {
+            params: ModelSource::without_path(self.params()),
+            files: self.source().files(),
+            device: DeviceUse::Computes,
+        }
     }
 
     fn cost(&self) -> Cost {
@@ -81,10 +111,16 @@ impl Stage for FineTune {
 
     fn run(&self, job: &dyn Job) -> Result<(), StageError> {
         let data = learn::data(job)?;
-        let Model { card, classifier } = learn::model(job, MODEL)?;
+        let Model { card, classifier, seen } = self.source().open(job, &data.train)?;
         card.check_classes("training", data.train.classes())?;
-        learn::learn(job, &data, &self.options(self.trainable.trainable()), &card.architecture(), || {
-            Ok(classifier)
-        })
+        let seen = Guard { job, allow: self.allow_overlap }.check_validation(&data, &seen)?;
+        learn::learn(
+            job,
+            &data,
+            &seen,
+            &self.options(self.trainable.trainable()),
+            &card.architecture(),
+            || Ok(classifier),
+        )
     }
 }

@@ -11,8 +11,8 @@ use crate::engine::stage::{
 };
 use crate::nn::{Architecture, Classifier};
 use crate::training::{
-    CARD_FILE, Checkpoint, Data, Epoch, Error, Model, ModelCard, Normalisation, Observer, Options, Problem,
-    Step, Timing, WEIGHTS_FILE, best, fit, to_jsonl,
+    CARD_FILE, Checkpoint, Data, Epoch, Error, ModelCard, Normalisation, Observer, Options, Problem,
+    SEEN_FILE, Seen, Step, Timing, WEIGHTS_FILE, best, fit, to_jsonl,
 };
 
 const TRAIN: &str = "train";
@@ -58,21 +58,17 @@ pub(super) fn samples(job: &dyn Job, port: &str) -> Result<Samples, StageError> 
     Samples::new(dataset).map_err(|e| told(&e))
 }
 
-/// The model bound to a port.
-pub(super) fn model(job: &dyn Job, port: &str) -> Result<Model, StageError> {
-    let input = job.input(port).expect("the plan binds every required port");
-    Ok(Model::open(|file| input.path(file))?)
-}
-
 /// The data bound to the ports.
 pub(super) fn data(job: &dyn Job) -> Result<Data, StageError> {
     Ok(Data { train: samples(job, TRAIN)?, val: samples(job, VAL)?, normalisation: Normalisation::default() })
 }
 
-/// Trains from the first weights, or from the last epoch that an earlier run of the same stage finished.
+/// Trains from the first weights, or from the last epoch that an earlier run of the same stage finished. `seen` is
+/// what the network will have learnt from.
 pub(super) fn learn(
     job: &dyn Job,
     data: &Data,
+    seen: &Seen,
     options: &Options,
     architecture: &Architecture,
     first: impl FnOnce() -> Result<Classifier, Error>,
@@ -111,6 +107,7 @@ pub(super) fn learn(
     for (port, weights) in [(MODEL, &end.best), (LAST, &end.weights())] {
         write(job, port, WEIGHTS_FILE, &weights.to_safetensors())?;
         write(job, port, CARD_FILE, &card.to_json())?;
+        write(job, port, SEEN_FILE, &seen.to_safetensors())?;
     }
     write(job, HISTORY, ONLY_FILE, to_jsonl(&end.history).as_bytes())
 }

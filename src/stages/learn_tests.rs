@@ -6,14 +6,15 @@ use super::test_job::TestJob;
 use super::{evaluate, fine_tune, train};
 use crate::engine::stage::{ONLY_FILE, StageError, StageKind};
 use crate::nn::StateDict;
-use crate::training::test_data::greys;
+use crate::training::test_data::greys_from;
 
 const DATA: [(&str, usize); 2] = [("train", 25), ("val", 10)];
 
-/// A job with a dataset bound to each of these ports.
+/// A job with a dataset bound to each of these ports, each with pictures of its own.
 fn with_data(job: TestJob, ports: &[(&str, usize)]) -> TestJob {
     ports.iter().fold(job, |job, (port, count)| {
-        let (folder, _) = greys(*count);
+        let first = ["train", "val", "images"].iter().position(|known| known == port).expect("a known port");
+        let (folder, _) = greys_from(80 * first, *count);
         let files: Vec<(String, Vec<u8>)> = std::fs::read_dir(&folder)
             .expect("a folder")
             .map(|entry| entry.expect("a file"))
@@ -167,6 +168,8 @@ fn evaluate_judges_at_any_resolution_and_names_each_prediction() {
     let predictions = String::from_utf8(job.bytes("predictions", ONLY_FILE)).expect("text");
     assert!(predictions.starts_with("Id,Category\n0,class "), "{predictions}");
     assert_eq!(predictions.lines().count(), 13);
+    let logits = StateDict::from_safetensors(&job.bytes("logits", ONLY_FILE)).expect("safetensors");
+    assert_eq!(logits.get("logits").map(|entry| entry.shape.clone()), Some(vec![12, 10]));
     let done: Vec<_> = job.progress_told().iter().map(|p| p.done).collect();
     assert_eq!(done, [5, 10, 12]);
 }
@@ -182,4 +185,123 @@ fn options_out_of_range_are_complained_about_before_anything_runs() {
         let places: Vec<_> = complaints.iter().map(|c| c.path.join(".")).collect();
         assert_eq!(places, ["epochs", "lr", "schedule"]);
     }
+}
+
+/// The failure of a stage, in words.
+fn failure(kind: &StageKind, params: &Value, job: &TestJob) -> String {
+    match run(kind, params, job) {
+        Err(StageError::Failed(error)) => error.to_string(),
+        other => panic!("no failure: {other:?}"),
+    }
+}
+
+#[test]
+fn a_training_that_would_be_judged_by_what_it_learns_is_refused() {
+    let train = with_data(TestJob::new(), &[("train", 25)]);
+    let input = |port: &str| crate::engine::stage::Job::input(&train, port).cloned().expect("bound");
+    let job = TestJob::new().with_input("train", input("train")).with_input("val", input("train"));
+    let mut params = json!({ "model": "lenet", "epochs": 1, "batch": 10 });
+    assert_eq!(
+        failure(&train::KIND, &params, &job),
+        "val: 25 of its 25 images are among those that the network learns from, such as that of sample 0, a \
+         `class 0` (it is of the same image as sample 0 of `train`); make `train` and `val` of two parts of a \
+         `split`, which keeps equal images together, or set `allow_overlap: true` to go on all the same"
+    );
+    params["allow_overlap"] = json!(true);
+    run(&train::KIND, &params, &job).expect("it trains");
+    assert!(job.log_lines()[0].starts_with("warning: val: 25 of its 25 images"), "{:?}", job.log_lines());
+    assert_eq!(job.metrics()["overlap"], 25.0);
+}
+
+#[test]
+fn a_model_remembers_what_it_and_the_model_before_it_have_learnt_from() {
+    let first = trained(1);
+    let params = json!({ "epochs": 1, "batch": 10 });
+    let data = with_data(TestJob::new(), &[("train", 25), ("val", 10), ("images", 12)]);
+    let input = |port: &str| crate::engine::stage::Job::input(&data, port).cloned().expect("bound");
+    let job = |train: &str, val: &str| {
+        TestJob::new()
+            .with_output_of("model", &first, "model")
+            .with_input("train", input(train))
+            .with_input("val", input(val))
+    };
+    let told = failure(&fine_tune::KIND, &params, &job("images", "train"));
+    assert!(told.contains("25 of its 25 images") && told.contains("has learnt from it before"), "{told}");
+
+    let tuned = job("images", "val");
+    run(&fine_tune::KIND, &params, &tuned).expect("it trains");
+    for (learnt, count) in [("train", 25), ("images", 12)] {
+        let job = TestJob::new().with_output_of("model", &tuned, "model").with_input("images", input(learnt));
+        let told = failure(&evaluate::KIND, &json!({}), &job);
+        assert!(told.starts_with(&format!("images: {count} of its {count} images are among")), "{told}");
+        run(&evaluate::KIND, &json!({ "allow_overlap": true }), &job).expect("it judges");
+        assert_eq!(job.metrics()["overlap"], f64::from(count));
+    }
+    let job = TestJob::new().with_output_of("model", &tuned, "model").with_input("images", input("val"));
+    run(&evaluate::KIND, &json!({ "average_flips": true }), &job).expect("it judges");
+    assert_eq!(job.metrics().get("overlap"), None);
+}
+
+#[test]
+fn weights_from_a_file_are_the_model_of_the_port() {
+    let model = trained(1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("net.safetensors");
+    std::fs::write(&path, model.bytes("model", "model.safetensors")).expect("written");
+    let weights = |network: &str| json!({ "weights": path, "model": network });
+
+    let from_port = with_data(TestJob::new(), &[("images", 12)]).with_output_of("model", &model, "model");
+    run(&evaluate::KIND, &json!({}), &from_port).expect("it judges");
+    let from_file = with_data(TestJob::new(), &[("images", 12)]);
+    run(&evaluate::KIND, &weights("lenet"), &from_file).expect("it judges");
+    for port in ["metrics", "predictions", "logits"] {
+        assert_eq!(from_port.output(port).digest, from_file.output(port).digest, "{port}");
+    }
+    assert!(
+        from_file.log_lines()[0].starts_with("nothing is known of the images"),
+        "{:?}",
+        from_file.log_lines()
+    );
+
+    let told = failure(&evaluate::KIND, &weights("custom_net"), &from_file);
+    for part in
+        ["net.safetensors: the weights do not fit", "missing: ", "layer_8.bias", "layer_1.weight is F32"]
+    {
+        assert!(told.contains(part), "{told}");
+    }
+
+    let tuned = with_data(TestJob::new(), &DATA);
+    let mut params = weights("lenet");
+    params["epochs"] = json!(1);
+    params["batch"] = json!(10);
+    run(&fine_tune::KIND, &params, &tuned).expect("it trains");
+    let card: Value = serde_json::from_slice(&tuned.bytes("model", "model.json")).expect("JSON");
+    assert_eq!((&card["network"], &card["classes"][9]), (&json!("lenet"), &json!("class 9")));
+}
+
+#[test]
+fn weights_count_by_content_and_name_their_network() {
+    let read = |params: Value| (evaluate::KIND.read)(&params).expect("the parameters are right");
+    let identity = |params| read(params).identity();
+    let [here, there] =
+        ["a.safetensors", "b.safetensors"].map(|path| json!({ "weights": path, "model": "lenet" }));
+    assert_eq!(identity(here.clone()).params, identity(there).params);
+    let mut spelled = here.clone();
+    spelled["activation"] = json!("relu");
+    assert_eq!(identity(here.clone()), identity(spelled));
+    assert_eq!(identity(here).files["weights"], std::path::Path::new("a.safetensors"));
+
+    let told = |kind: &StageKind, params: Value| {
+        let complaints = (kind.read)(&params).err().expect("complaints");
+        complaints.into_iter().map(|c| c.message).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(
+        told(&evaluate::KIND, json!({ "weights": "a" })),
+        "weights: the network that they are of must be named"
+    );
+    assert_eq!(
+        told(&fine_tune::KIND, json!({ "epochs": 1, "model": "lenet", "activation": "relu" })),
+        "model: this goes with `weights`; the model at the input says what it is\n\
+         activation: this goes with `weights`; the model at the input says what it is"
+    );
 }

@@ -47,6 +47,9 @@ macro_rules! learning_params {
             /// Stop after this many epochs without a better validation loss. Without: never.
             #[serde(default)]
             patience: Option<u32>,
+            /// Go on even if images of `val` are among those that the network learns from, or has learnt from before.
+            #[serde(default)]
+            allow_overlap: bool,
         }
 
         impl $kind {
@@ -65,6 +68,7 @@ macro_rules! learning_params {
                     label_smoothing,
                     seed,
                     patience,
+                    allow_overlap: _,
                 } = *self;
                 crate::training::Options {
                     epochs,

@@ -12,6 +12,8 @@ mod learn;
 #[cfg(test)]
 mod learn_tests;
 mod learning;
+mod model_port;
+mod overlap;
 pub mod split;
 pub mod synthesize;
 #[cfg(test)]
@@ -77,11 +79,11 @@ mod tests {
         download 2c7ecc26643cf2302a814192fd8d0e8e7d58f15f8566cce5059a3a59cf504a00
         synthesize 3baccc52304407e9e26beecf0d7865a57f80e87135e599012d8d418376be1c67
         decode 84cf7dfbd3f8b414ed998dc06294ad142ba30e76a00a5906d9a166019dc395f0
-        split be28f3d090687632cea7ef4522f3782be7f45739e6fb39d01605e05b1b38758c
-        augment 90e4d1637ecb79222cbf7771575d41c72a61214b7b22ef1e2e40a722889b2fed
-        train ebd02face92ddc42974523445cf6bc1cae61c871601ccd7c24b948def0bcfc3f
-        fine-tune 3d5a9dfe989a993ffde5357429a32afc970cdbdc5f8162a45f64255e78a3c3fb
-        evaluate e00d2b2352e6d30b8975ba125b4b508c045b0ee4db3b12d43442bfa7cd86e66c
+        split 08ee8682e93ea9169517080c18f0410a069c65277d3f232c6e0df9e56befd87c
+        augment 759bee251a1df3263b98323d417aa1a604f09132fb4c79fa17f9c73593fb54f3
+        train a99999a8aee5c8e72016f550158195eb03880e67269d2ef4c1034edbb43ff9f8
+        fine-tune 1d900f22114a6b4ed8f43fc9e1bd131b12105f0ed26709d05fc67b0cc343c30d
+        evaluate 0a4a3e057fbf779660b924916df2688bc54c430a14ab3ca7e3f660ee9b8947b3
         command f77964124f2280bb13f5d5629883bca9ae49e7ad78589c02aa97d90f68f8f729
         ");
     }

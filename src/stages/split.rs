@@ -1,7 +1,7 @@
 //! The `split` stage: divides a dataset among parts, each a dataset of its own at a port of its own. Which image goes
 //! where is decided in the dataset folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::dataset_port::{DatasetPort, open_plain_dataset};
 use crate::dataset::split::stratified;
-use crate::dataset::{Dataset, DatasetWriter};
+use crate::dataset::{Dataset, DatasetWriter, Fingerprint};
 use crate::engine::stage::{
     Complaint, Cost, Holds, InputPort, Inputs, Job, Need, OutputPort, Ports, Progress, Stage, StageError,
     StageKind, Unit,
@@ -19,8 +19,8 @@ use crate::pipeline::{Check, read_params};
 /// What `uses: split` means.
 pub const KIND: StageKind = StageKind {
     name: "split",
-    version: 1,
-    about: "Divides a dataset among parts, the same share of every class in each.",
+    version: 2,
+    about: "Divides a dataset among parts, the same share of every class in each, equal images together.",
     schema: || schemars::schema_for!(Split).to_value(),
     read: |params| Ok(Box::new(read_params::<Split>(params)?)),
 };
@@ -97,7 +97,16 @@ impl Stage for Split {
         let dataset = open_plain_dataset(job, IMAGES)?;
         let labels: Vec<u8> = (0..dataset.len()).map(|image| dataset.label(image)).collect();
         let shares: Vec<f64> = self.parts.values().copied().collect();
-        let divided = stratified(&labels, &shares, self.seed);
+        let origins = dataset.origins(dataset.len());
+        let different = origins.iter().collect::<HashSet<_>>().len();
+        if different < origins.len() && dataset.manifest().origins.is_none() {
+            let copies = origins.len() - different;
+            job.log(&format!(
+                "{copies} of the {} images are copies of others; they stay together",
+                origins.len()
+            ));
+        }
+        let divided = stratified(&labels, &origins, &shares, self.seed);
         let total = divided.iter().map(Vec::len).sum::<usize>() as u64;
         let mut copied = 0;
         for (part, images) in self.parts.keys().zip(divided) {
@@ -108,7 +117,7 @@ impl Stage for Split {
                 );
                 return Err(StageError::message(text));
             }
-            write_part(job, part, &dataset, &images, |images| {
+            write_part(job, part, (&dataset, &origins), &images, |images| {
                 copied += images as u64;
                 job.progress(Progress {
                     done: copied,
@@ -125,7 +134,7 @@ impl Stage for Split {
 fn write_part(
     job: &dyn Job,
     part: &str,
-    dataset: &Dataset,
+    (dataset, origins): (&Dataset, &[Fingerprint]),
     images: &[usize],
     mut copied: impl FnMut(usize),
 ) -> Result<(), StageError> {
@@ -139,6 +148,10 @@ fn write_part(
         }
         copied(block.len());
     }
+    if dataset.manifest().origins.is_some() {
+        let origins: Vec<Fingerprint> = images.iter().map(|image| origins[*image]).collect();
+        writer.origins(&origins)?;
+    }
     writer.finish(dataset.classes().to_vec())?;
     Ok(())
 }
@@ -146,6 +159,7 @@ fn write_part(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stages::augment;
     use crate::stages::test_job::{TestJob, dataset_of, numbered_images};
 
     fn split(job: &TestJob, params: &Value) -> Result<(), StageError> {
@@ -169,6 +183,32 @@ mod tests {
             [&train, &val].iter().flat_map(|p| (0..p.len()).map(|i| p.image(i)[0])).collect();
         all.sort_unstable();
         assert!(all.into_iter().eq(0..200));
+    }
+
+    #[test]
+    fn equal_images_stay_together_and_draws_remember_their_originals() {
+        // Images are numbered modulo 251, so that the last 49 are copies of the first.
+        let job = numbered_images(TestJob::new(), IMAGES, &[0; 300]);
+        split(&job, &json!({ "parts": { "a": 0.5, "b": 0.5 } })).expect("splits");
+        let shades = |job: &TestJob, part: &str| {
+            let part = dataset_of(job, part);
+            (0..part.len()).map(|i| part.image(i)[0]).collect::<HashSet<_>>()
+        };
+        assert_eq!((dataset_of(&job, "a").len(), dataset_of(&job, "b").len()), (150, 150));
+        assert!(shades(&job, "a").is_disjoint(&shades(&job, "b")));
+        assert_eq!(job.log_lines(), ["49 of the 300 images are copies of others; they stay together"]);
+
+        let drawn = numbered_images(TestJob::new(), "images", &[0; 20]);
+        let params = json!({ "samples": 60, "transforms": [{ "color-jitter": [0.5, 0.5, 0.5, 0.5] }] });
+        (augment::KIND.read)(&params).expect("the parameters are right").run(&drawn).expect("augments");
+        let job = TestJob::new().with_output_of(IMAGES, &drawn, "dataset");
+        split(&job, &json!({ "parts": { "a": 0.5, "b": 0.5 } })).expect("splits");
+        let origins = |part: &str| {
+            let part = dataset_of(&job, part);
+            part.origins(part.len()).into_iter().collect::<HashSet<_>>()
+        };
+        assert_eq!((origins("a").len(), origins("b").len()), (10, 10));
+        assert!(origins("a").is_disjoint(&origins("b")));
     }
 
     #[test]

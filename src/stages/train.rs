@@ -4,11 +4,13 @@ use serde_json::{Value, json};
 
 use super::learn;
 use super::learning::learning_params;
+use super::overlap::Guard;
 use crate::engine::stage::{
     Complaint, Cost, DeviceUse, Identity, Inputs, Job, Ports, Stage, StageError, StageKind,
 };
 use crate::nn::{Activation, Architecture, Classifier, Network, Trainable};
 use crate::pipeline::{Check, read_params};
+use crate::training::Seen;
 
 /// What `uses: train` means.
 pub const KIND: StageKind = StageKind {
@@ -55,9 +57,10 @@ impl Stage for Train {
 
     fn run(&self, job: &dyn Job) -> Result<(), StageError> {
         let data = learn::data(job)?;
+        let seen = Guard { job, allow: self.allow_overlap }.check_validation(&data, &Seen::default())?;
         let classes = data.train.classes().len();
         let architecture = Architecture { network: self.model, activation: self.activation, classes };
         let first = || Ok(Classifier::new(&architecture, self.seed)?);
-        learn::learn(job, &data, &self.options(Trainable::All), &architecture, first)
+        learn::learn(job, &data, &seen, &self.options(Trainable::All), &architecture, first)
     }
 }

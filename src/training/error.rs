@@ -1,5 +1,7 @@
 //! What can go wrong while learning or judging.
 
+use std::path::PathBuf;
+
 use crate::nn;
 
 /// Why a training or an evaluation ended without a result.
@@ -62,6 +64,14 @@ pub enum Error {
         /// Which file of it.
         file: &'static str,
         /// What is wrong with it.
+        problem: String,
+    },
+    /// Weights from outside that are not those of the network.
+    #[error("{}: {problem}", path.display())]
+    Weights {
+        /// Their file.
+        path: PathBuf,
+        /// What is wrong with them, and what to do.
         problem: String,
     },
     /// The network failed.

@@ -13,6 +13,7 @@ mod model;
 mod normalisation;
 mod options;
 mod schedule;
+mod seen;
 #[cfg(test)]
 pub(crate) mod test_data;
 #[cfg(test)]
@@ -20,11 +21,12 @@ mod tests;
 
 pub use checkpoint::Checkpoint;
 pub use error::Error;
-pub use evaluate::{Evaluation, evaluate};
+pub use evaluate::{Evaluation, Views, evaluate, evaluate_views};
 pub use fit::{Data, Observer, Step, fit};
 pub use history::{Epoch, Timing, best, from_jsonl, to_jsonl};
 pub use metrics::{ClassMetrics, Metrics, Tally};
-pub use model::{CARD_FILE, Model, ModelCard, WEIGHTS_FILE};
+pub use model::{CARD_FILE, Model, ModelCard, SEEN_FILE, WEIGHTS_FILE, load_weights};
 pub use normalisation::Normalisation;
 pub use options::{Options, Problem};
 pub use schedule::Schedule;
+pub use seen::{Overlap, Seen};

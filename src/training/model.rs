@@ -1,18 +1,23 @@
-//! A model artifact: `model.safetensors` with PyTorch's names, and `model.json`, which says what network the
-//! weights are for and what images it takes. It does not know where artifacts lie.
+//! A model artifact: `model.safetensors` with PyTorch's names, `model.json`, which says what network the weights
+//! are for and what images it takes, and `seen.safetensors`, which images it has learnt from. It does not know where
+//! artifacts lie.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 use super::normalisation::Normalisation;
-use crate::nn::{Activation, Architecture, Classifier, Network, StateDict};
+use super::seen::Seen;
+use crate::dataset::Fingerprint;
+use crate::nn::{self, Activation, Architecture, Classifier, Network, StateDict};
 
 /// The file with the weights.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// The file that describes them.
 pub const CARD_FILE: &str = "model.json";
+/// The file with the fingerprints of the images that it has learnt from, in ascending order.
+pub const SEEN_FILE: &str = "seen.safetensors";
 
 /// The content of `model.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +43,8 @@ pub struct Model {
     pub card: ModelCard,
     /// The network with its weights.
     pub classifier: Classifier,
+    /// What it has learnt from, as far as is known.
+    pub seen: Seen,
 }
 
 impl ModelCard {
@@ -87,13 +94,60 @@ impl Model {
             .map_err(|e| Error::Unreadable { file: CARD_FILE, problem: e.to_string() })?;
         let state = StateDict::from_safetensors(&read(WEIGHTS_FILE)?)?;
         let classifier = Classifier::from_state(&card.architecture(), &state)?;
-        Ok(Model { card, classifier })
+        let seen = Fingerprint::from_safetensors(&read(SEEN_FILE)?)
+            .map_err(|problem| Error::Unreadable { file: SEEN_FILE, problem })?;
+        Ok(Model { card, classifier, seen: Seen::new(seen) })
     }
+}
+
+/// The network with weights from outside: a safetensors file with PyTorch's names, such as
+/// `safetensors.torch.save_file(net.state_dict(), path)` makes.
+///
+/// # Errors
+/// If the file cannot be read, is of another format, or does not fit the network; the message names every tensor
+/// that is missing, unknown or misshapen.
+pub fn load_weights(path: &Path, architecture: &Architecture) -> Result<Classifier, Error> {
+    let wrong = |problem: String| Error::Weights { path: path.to_owned(), problem };
+    let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+    let state = StateDict::from_safetensors(&bytes).map_err(|error| match error {
+        nn::Error::NotSafetensors(_) => wrong(format!("{error}; {}", conversion(path, &bytes))),
+        error => wrong(error.to_string()),
+    })?;
+    Classifier::from_state(architecture, &state).map_err(|error| wrong(error.to_string()))
+}
+
+/// How to make safetensors of what is no such file.
+fn conversion(path: &Path, bytes: &[u8]) -> String {
+    // What `torch.save` writes is a zip archive; before PyTorch 1.6 it was a pickle of protocol 2.
+    let is_of_torch = bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"\x80\x02");
+    let guess = if is_of_torch { "it looks like a file of `torch.save`" } else { "PyTorch writes one" };
+    let (file, made) = (path.display(), path.with_extension("safetensors"));
+    format!(
+        "{guess}; with the state dict of the network in it, convert it with\n  import torch, safetensors.torch\n  \
+         safetensors.torch.save_file(torch.load(\"{file}\", map_location=\"cpu\"), \"{}\")",
+        made.display()
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn weights_that_are_no_safetensors_come_with_the_way_to_convert_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("net.pt");
+        std::fs::write(&path, b"PK\x03\x04 and so on").expect("written");
+        let architecture =
+            Architecture { network: Network::Lenet, activation: Activation::Relu, classes: 10 };
+        let told = |path: &Path| load_weights(path, &architecture).err().expect("refused").to_string();
+        for part in
+            ["net.pt: not a safetensors file", "looks like a file of `torch.save`", "save_file(torch.load("]
+        {
+            assert!(told(&path).contains(part), "{}", told(&path));
+        }
+        assert!(told(&folder.path().join("none")).contains("none: No such file"));
+    }
 
     #[test]
     fn the_card_reads_like_a_description() {

@@ -4,6 +4,8 @@ mod bad_input;
 mod commands;
 mod incremental;
 mod interruption;
+mod leaks;
+mod outside_weights;
 mod real_images;
 mod shipped;
 mod workspace;
