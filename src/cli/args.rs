@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use super::exit::Failure;
 use super::words::nearest;
-use crate::engine::{Checkout, DeviceClass, Experiment, Planner, Registry};
+use crate::engine::stage::Device;
+use crate::engine::{Checkout, Experiment, Planner, Registry};
 use crate::pipeline::{Setting, StageId};
 use crate::stages;
 use crate::store::Store;
@@ -61,6 +62,6 @@ pub(super) fn find_stage(experiment: &Experiment, name: &str) -> Result<StageId,
 }
 
 /// A planner with nothing forced, for commands that only look.
-pub(super) fn look<'a>(experiment: &'a Experiment, store: &'a Store) -> Planner<'a> {
-    Planner::new(experiment, store, DeviceClass::Cpu, BTreeSet::new())
+pub(super) fn look<'a>(experiment: &'a Experiment, store: &'a Store, device: Device) -> Planner<'a> {
+    Planner::new(experiment, store, device, BTreeSet::new())
 }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::args::{PipelineArgs, look};
+use super::device::DeviceArgs;
 use super::exit::Failure;
 use super::target;
 use super::words::bytes;
@@ -18,6 +19,8 @@ use crate::store::{Form, Store};
 pub(super) struct Args {
     #[command(flatten)]
     pipeline: PipelineArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// The artifact, as STAGE.PORT, or STAGE if it has one output.
     artifact: String,
     /// The file or directory to write; `-` writes a file to standard output.
@@ -30,7 +33,8 @@ pub(super) fn get(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
     let store = args.pipeline.folders.store();
     let target = target::find(&experiment, &args.artifact)?;
     let port = target.only_port(&experiment)?;
-    let record = target::result(&look(&experiment, &store), &experiment, target.id)?;
+    let record =
+        target::result(&look(&experiment, &store, args.device.find()?.device), &experiment, target.id)?;
     let artifact = &record.outputs[&port.name];
     let to_stdout = args.output.as_os_str() == "-";
     match artifact.form {

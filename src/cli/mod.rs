@@ -3,6 +3,8 @@
 
 mod args;
 mod cache;
+mod device;
+mod doctor;
 mod exit;
 mod get;
 mod graph;
@@ -48,6 +50,8 @@ enum Command {
     /// Look into the store.
     #[command(subcommand)]
     Cache(cache::Command),
+    /// Look at the machine, the store's folder and the GPUs, and say what will not work.
+    Doctor(doctor::Args),
     /// Print the JSON Schema of the pipeline language, for editors.
     Schema(schema::Args),
 }
@@ -72,6 +76,7 @@ fn dispatch(command: &Command, out: &mut dyn Write) -> Result<ExitCode, Failure>
         Command::Show(args) => show::show(args, out),
         Command::Get(args) => get::get(args, out),
         Command::Cache(command) => cache::cache(command, out),
+        Command::Doctor(args) => doctor::doctor(args, out),
         Command::Schema(args) => schema::schema(args, out),
     }
 }

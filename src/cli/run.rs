@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::num::NonZero;
 use std::process::ExitCode;
-use std::str::FromStr;
 
 use super::args::{PipelineArgs, find_stage};
+use super::device::DeviceArgs;
 use super::exit::{FAILED, Failure, INTERRUPTED};
 use super::progress::{Json, Plain, Show, Terminal};
 use super::say::say;
 use super::{memory, status};
-use crate::engine::{self, DeviceClass, Experiment, Limits, OnFailure, Planner, State, Stop, Summary};
+use crate::engine::{self, Experiment, Limits, OnFailure, Planner, State, Stop, Summary};
 use crate::pipeline::StageId;
 
 /// Arguments of `run`.
@@ -34,36 +34,14 @@ pub(super) struct Args {
     /// Cores to use; results do not depend on it [default: all].
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<usize>>,
-    /// What computes: `auto`, `cpu`, or `cuda` with the number of a GPU, such as `cuda:0`.
-    #[arg(long, default_value = "auto")]
-    device: Device,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// After a failure, finish what does not depend on it.
     #[arg(long)]
     keep_going: bool,
     /// Print one JSON event per line on standard output.
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Device {
-    /// The best there is.
-    Auto,
-    /// The processor.
-    Cpu,
-}
-
-impl FromStr for Device {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Device, String> {
-        match text.split_once(':').map_or(text, |(class, _)| class) {
-            "auto" => Ok(Device::Auto),
-            "cpu" => Ok(Device::Cpu),
-            "cuda" => Err("networks run on the processor in this version; use `cpu` or `auto`".to_owned()),
-            _ => Err("write `auto`, `cpu` or `cuda:0`".to_owned()),
-        }
-    }
 }
 
 static STOP: Stop = Stop::new();
@@ -77,11 +55,14 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
         let name = &experiment.pipeline.stage(*left_out).name;
         return Err(Failure::Usage(format!("--force {name}: --stage leaves that stage out")));
     }
-    let (Device::Auto | Device::Cpu) = args.device;
-    let planner = Planner::new(&experiment, &store, DeviceClass::Cpu, forced.into_iter().collect());
+    let found = args.device.find()?;
+    let planner = Planner::new(&experiment, &store, found.device, forced.into_iter().collect());
     if args.dry_run {
         status::print(&experiment.pipeline.name, &planner.plan(&selection), args.json, out)?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(remark) = found.remark {
+        say(remark);
     }
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZero::get);
     // Fails only if a pool was built before, which no other command does.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::args::{PipelineArgs, look};
+use super::device::DeviceArgs;
 use super::exit::Failure;
 use super::history::History;
 use super::target::{self, Target};
@@ -20,6 +21,8 @@ use crate::store::{Artifact, Digest, Record, Store};
 pub(super) struct Args {
     #[command(flatten)]
     pipeline: PipelineArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// The stage or artifact, as STAGE or STAGE.PORT; without it, the whole pipeline.
     target: Option<String>,
     /// Draw a sheet of pictures of a dataset.
@@ -33,7 +36,7 @@ pub(super) struct Args {
 pub(super) fn show(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let experiment = args.pipeline.open()?;
     let store = args.pipeline.folders.store();
-    let planner = look(&experiment, &store);
+    let planner = look(&experiment, &store, args.device.find()?.device);
     let Some(text) = &args.target else {
         write!(out, "{}", overview(&experiment, &planner))?;
         return Ok(ExitCode::SUCCESS);

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::args::{PipelineArgs, look};
+use super::device::DeviceArgs;
 use super::exit::Failure;
 use super::words::{all_stages_are, count, table};
 use crate::engine::{KeyParts, Plan, Reason, Verdict};
@@ -15,6 +16,8 @@ use crate::engine::{KeyParts, Plan, Reason, Verdict};
 pub(super) struct Args {
     #[command(flatten)]
     pipeline: PipelineArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
@@ -23,7 +26,7 @@ pub(super) struct Args {
 pub(super) fn status(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let experiment = args.pipeline.open()?;
     let store = args.pipeline.folders.store();
-    let plan = look(&experiment, &store).plan(&experiment.everything());
+    let plan = look(&experiment, &store, args.device.find()?.device).plan(&experiment.everything());
     print(&experiment.pipeline.name, &plan, args.json, out)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::Stop;
 use super::event::{Event, Observer};
 use super::key::KeyParts;
-use super::stage::{Holds, Input, InputFile, Job, ONLY_FILE, OutputFile, OutputPort, Progress, StageError};
+use super::stage::{
+    Device, Holds, Input, InputFile, Job, ONLY_FILE, OutputFile, OutputPort, Progress, StageError,
+};
 use crate::pipeline::StageName;
 use crate::store::{Artifact, Blob, BlobWriter, Digest, Form, Record, Slot, Stamp, Store};
 
@@ -21,6 +23,7 @@ pub(super) struct StoreJob<'a> {
     pub(super) inputs: BTreeMap<String, Input>,
     pub(super) observer: &'a dyn Observer,
     pub(super) stop: &'a Stop,
+    pub(super) device: Device,
     pub(super) made: Mutex<Made>,
 }
 
@@ -74,6 +77,10 @@ impl Job for StoreJob<'_> {
 
     fn inputs(&self) -> &BTreeMap<String, Input> {
         &self.inputs
+    }
+
+    fn device(&self) -> Device {
+        self.device
     }
 
     fn create(&self, port: &str, file: &str) -> Result<Box<dyn OutputFile + '_>, StageError> {

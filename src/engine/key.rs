@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::stage::{DeviceUse, Identity};
+use super::stage::{Device, DeviceUse, Identity};
 use crate::store::Digest;
 
 /// Goes into every key: another number makes every result of earlier versions unreachable.
@@ -30,7 +30,7 @@ pub struct KeyParts {
     pub device: Option<DeviceClass>,
 }
 
-/// A class of devices that compute the same bytes.
+/// A class of devices whose results may stand for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceClass {
@@ -38,6 +38,15 @@ pub enum DeviceClass {
     Cpu,
     /// A CUDA device.
     Cuda,
+}
+
+impl From<Device> for DeviceClass {
+    fn from(device: Device) -> DeviceClass {
+        match device {
+            Device::Cpu => DeviceClass::Cpu,
+            Device::Cuda(_) => DeviceClass::Cuda,
+        }
+    }
 }
 
 /// One part of a key that differs between two.
@@ -59,12 +68,12 @@ impl KeyParts {
         identity: Identity,
         inputs: BTreeMap<String, Digest>,
         files: BTreeMap<String, Digest>,
-        device: DeviceClass,
+        device: Device,
     ) -> KeyParts {
         let Identity { params, files: _, device: device_use } = identity;
         let device = match device_use {
             DeviceUse::Irrelevant => None,
-            DeviceUse::Computes => Some(device),
+            DeviceUse::Computes => Some(device.into()),
         };
         KeyParts { kind: kind.0.to_owned(), version: kind.1, params, inputs, files, device }
     }

@@ -4,18 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Experiment;
-use super::key::{DeviceClass, Difference, KeyParts};
+use super::key::{Difference, KeyParts};
 use super::reason::{FileChange, Reason};
-use super::stage::Identity;
+use super::stage::{Device, Identity};
 use crate::pipeline::{StageId, StageName};
 use crate::store::{Digest, Found, Record, RunLog, Store};
 
-/// Answers for one pipeline, one store and one class of device.
+/// Answers for one pipeline, one store and one device.
 pub struct Planner<'a> {
     pub(super) experiment: &'a Experiment,
     pub(super) store: &'a Store,
     pub(super) last: Option<RunLog>,
-    device: DeviceClass,
+    pub(super) device: Device,
     forced: BTreeSet<StageId>,
 }
 
@@ -50,7 +50,7 @@ impl<'a> Planner<'a> {
     pub fn new(
         experiment: &'a Experiment,
         store: &'a Store,
-        device: DeviceClass,
+        device: Device,
         forced: BTreeSet<StageId>,
     ) -> Planner<'a> {
         let last = store.last_run(&experiment.pipeline.name);
@@ -188,7 +188,7 @@ impl<'a> Planner<'a> {
         }
         match path.as_str() {
             "kind" => Reason::Kind { old: old.unwrap_or_default(), new: new.unwrap_or_default() },
-            "device" => Reason::Device,
+            "device" => Reason::Device { old: old.unwrap_or_default(), new: new.unwrap_or_default() },
             _ => Reason::Version,
         }
     }

@@ -32,8 +32,13 @@ pub enum Reason {
     },
     /// This version of stlpipe computes this kind of stage differently.
     Version,
-    /// The pipeline runs on another class of device.
-    Device,
+    /// The last result is another class of device's.
+    Device {
+        /// The class that computed it.
+        old: String,
+        /// The class that is to compute now.
+        new: String,
+    },
     /// An input has other bytes than in the last run, or another stage's.
     Input {
         /// The input port.
@@ -90,7 +95,7 @@ impl fmt::Display for Reason {
             }
             Reason::Kind { old, new } => write!(f, "uses {old} -> {new}"),
             Reason::Version => f.write_str("computed differently by this version of stlpipe"),
-            Reason::Device => f.write_str("on another class of device"),
+            Reason::Device { old, new } => write!(f, "on another device: {old} -> {new}"),
             Reason::Input { port, source } => write!(f, "input {port} changed ({source})"),
             Reason::File { name, change } => match change {
                 FileChange::Content => write!(f, "{name} has other content"),

@@ -61,6 +61,15 @@ pub struct Identity {
     pub device: DeviceUse,
 }
 
+/// What computes the stages whose result [depends on it](DeviceUse::Computes).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// The processor.
+    Cpu,
+    /// The CUDA device of this number.
+    Cuda(usize),
+}
+
 /// Whether a result depends on the kind of device that computed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceUse {
@@ -88,6 +97,9 @@ pub trait Job: Sync {
 
     /// All bound inputs, for stages whose ports the pipeline names.
     fn inputs(&self) -> &BTreeMap<String, Input>;
+
+    /// What is to compute, for stages whose result depends on it.
+    fn device(&self) -> Device;
 
     /// Starts a file of a directory artifact, or with [`ONLY_FILE`] the one file of a file artifact. It is
     /// hashed while it is written and counts once [`OutputFile::finish`] has returned.

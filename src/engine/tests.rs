@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use super::stage::{Cost, Holds, Inputs, Job, ONLY_FILE, OutputPort, Ports, Stage, StageError, StageKind};
+use super::stage::{
+    Cost, Device, DeviceUse, Holds, Identity, Inputs, Job, ONLY_FILE, OutputPort, Ports, Stage, StageError,
+    StageKind,
+};
 use super::*;
 use crate::pipeline::StageName;
 use crate::store::Store;
@@ -51,6 +54,12 @@ impl Stage for Speak {
         json!({ "text": self.text })
     }
 
+    /// Stages on all cores compute on the run's device.
+    fn identity(&self) -> Identity {
+        let device = if self.cost == Cost::AllCores { DeviceUse::Computes } else { DeviceUse::Irrelevant };
+        Identity { params: self.params(), files: BTreeMap::new(), device }
+    }
+
     fn cost(&self) -> Cost {
         self.cost
     }
@@ -60,6 +69,11 @@ impl Stage for Speak {
             "panic" => panic!("on purpose"),
             "fail" => return Err(StageError::message("failed on purpose")),
             "nothing" => return Ok(()),
+            "device" => {
+                let mut file = job.create("out", ONLY_FILE)?;
+                write!(file, "{:?}", job.device())?;
+                return file.finish();
+            }
             "wait" => {
                 while !job.interrupted() {
                     std::thread::yield_now();
@@ -103,13 +117,14 @@ impl Observer for Told {
 
 struct Bench {
     dir: tempfile::TempDir,
+    device: Device,
 }
 
 impl Bench {
     fn new(pipeline: &str) -> Bench {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("p.yaml"), pipeline).unwrap();
-        Bench { dir }
+        Bench { dir, device: Device::Cpu }
     }
 
     fn open(&self, settings: &[&str]) -> Experiment {
@@ -124,7 +139,7 @@ impl Bench {
     /// The verdicts as `stage: reasons`, empty for what is reused.
     fn plan(&self, settings: &[&str]) -> Vec<String> {
         let (experiment, store) = (self.open(settings), self.store());
-        let planner = Planner::new(&experiment, &store, DeviceClass::Cpu, BTreeSet::new());
+        let planner = Planner::new(&experiment, &store, self.device, BTreeSet::new());
         let told = |(name, decision): (StageName, Decision)| match decision.verdict {
             Verdict::Reuse(_) => format!("{name}:"),
             Verdict::Run(reasons) => {
@@ -137,7 +152,7 @@ impl Bench {
 
     fn run(&self, settings: &[&str], on_failure: OnFailure, told: &Told) -> BTreeMap<String, State> {
         let (experiment, store) = (self.open(settings), self.store());
-        let planner = Planner::new(&experiment, &store, DeviceClass::Cpu, BTreeSet::new());
+        let planner = Planner::new(&experiment, &store, self.device, BTreeSet::new());
         let checkout = Checkout::new(&self.dir.path().join("data"), "p");
         let limits = Limits { jobs: 4, threads: 4 };
         let everything = experiment.everything();
@@ -224,4 +239,25 @@ fn stages_on_all_cores_run_one_at_a_time() {
         (0..20).map(|i| format!("  s{i}: {{ uses: all-cores, with: {{ text: t{i} }} }}\n")).collect();
     let states = Bench::new(&format!("stages:\n{stages}")).run(&[], OnFailure::Stop, &Told::default());
     assert!(states.values().all(|state| *state == State::Done), "{states:?}");
+}
+
+#[test]
+fn a_result_of_one_device_is_never_taken_for_anothers() {
+    let pipeline = "stages:
+  a: { uses: one-core, with: { text: x } }
+  b: { uses: all-cores, in: { x: a }, with: { text: device } }
+  c: { uses: one-core, in: { x: b }, with: { text: z } }
+";
+    let mut bench = Bench::new(pipeline);
+    let result = |bench: &Bench| std::fs::read_to_string(bench.dir.path().join("data/p/b/out")).unwrap();
+    bench.run(&[], OnFailure::Stop, &Told::default());
+    assert_eq!(result(&bench), "Cpu");
+    bench.device = Device::Cuda(1);
+    assert_eq!(bench.plan(&[]), ["a:", "b: on another device: cpu -> cuda", "c: depends on b"]);
+    bench.run(&[], OnFailure::Stop, &Told::default());
+    assert_eq!(result(&bench), "Cuda(1)");
+    bench.device = Device::Cuda(0);
+    assert_eq!(bench.plan(&[]), ["a:", "b:", "c:"], "one GPU's results stand for another's");
+    bench.device = Device::Cpu;
+    assert_eq!(bench.plan(&[]), ["a:", "b:", "c:"], "both are kept");
 }

@@ -68,6 +68,7 @@ impl Worker<'_> {
             inputs: self.inputs,
             observer: self.observer,
             stop: self.stop,
+            device: self.planner.device,
             made: Made::default().into(),
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| decl.stage.run(&job)));

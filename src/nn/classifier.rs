@@ -1,23 +1,25 @@
 //! A network that learns to tell classes apart, with its shape and device hidden: batches go in, losses,
 //! logits and weights come out.
 
-use dfdx::prelude::*;
+use dfdx::prelude::Cpu;
 
-use super::architecture::{Activation, Architecture, Network};
+use super::architecture::Architecture;
 use super::batch::Batch;
+use super::cpu::Fused;
+use super::device::Device;
 use super::error::Error;
 use super::init::initialize;
-use super::kernels::{Kernels, Maps, Rows, Traced};
-use super::layers::{LeakyRelu, Relu};
-use super::loss::cross_entropy;
-use super::networks::{CLASSES, CustomNet, Lenet, Resnext};
+use super::networks::CLASSES;
+use super::on_device::{self, Trained};
 use super::optimizer::Optimizer;
-use super::parameters::{self, Role};
+use super::parameters::Role;
 use super::state_dict::StateDict;
 
-/// A network with its weights. One set of weights serves every resolution.
+/// A network with its weights. One set of weights serves every resolution. It stays in the thread that made it,
+/// because CUDA binds a GPU to a thread.
 pub struct Classifier {
     architecture: Architecture,
+    device: Device,
     trainable: Trainable,
     network: Box<dyn Trained>,
 }
@@ -51,35 +53,48 @@ pub struct StepResult {
 }
 
 impl Classifier {
-    /// A network with the first weights of this seed.
+    /// A network with the first weights of this seed, the same on every device.
     ///
     /// # Errors
-    /// [`Error::Classes`] for a number of classes other than ten.
-    pub fn new(architecture: &Architecture, seed: u64) -> Result<Classifier, Error> {
-        let mut network = build(architecture)?;
+    /// [`Error::Classes`] for a number of classes other than ten; [`Error::NoGpu`].
+    pub fn new(architecture: &Architecture, seed: u64, device: Device) -> Result<Classifier, Error> {
+        let mut network = build(architecture, device)?;
         let mut state = network.state();
         initialize(&mut state, seed);
         network.load(&state);
-        Ok(Classifier { architecture: *architecture, trainable: Trainable::All, network })
+        Ok(Classifier { architecture: *architecture, device, trainable: Trainable::All, network })
     }
 
     /// A network with these weights. Counters of batches may be missing, as in PyTorch.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] with every tensor that is missing, unknown or misshapen; [`Error::Classes`].
-    pub fn from_state(architecture: &Architecture, state: &StateDict) -> Result<Classifier, Error> {
-        let mut network = build(architecture)?;
+    /// [`Error::Mismatch`] with every tensor that is missing, unknown or misshapen; [`Error::Classes`];
+    /// [`Error::NoGpu`].
+    pub fn from_state(
+        architecture: &Architecture,
+        state: &StateDict,
+        device: Device,
+    ) -> Result<Classifier, Error> {
+        let mut network = build(architecture, device)?;
         let (mut state, expected) = (state.clone(), network.state());
         state.add_missing_counters(&expected);
         state.check(&expected)?;
         network.load(&state);
-        Ok(Classifier { architecture: *architecture, trainable: Trainable::All, network })
+        Ok(Classifier { architecture: *architecture, device, trainable: Trainable::All, network })
     }
 
     /// What it is.
     #[must_use]
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
+    }
+
+    /// The same network, on the same device, with other weights.
+    ///
+    /// # Errors
+    /// As [`Classifier::from_state`].
+    pub fn with_state(&self, state: &StateDict) -> Result<Classifier, Error> {
+        Classifier::from_state(&self.architecture, state, self.device)
     }
 
     /// How many numbers training can change.
@@ -133,131 +148,27 @@ impl Trainable {
     }
 }
 
-/// A network whose layers are forgotten.
-trait Trained: Send + Sync {
-    fn train_step(
-        &mut self,
-        batch: &Batch,
-        optimizer: &mut Optimizer,
-        options: &StepOptions,
-        trainable: Trainable,
-    ) -> Result<StepResult, Error>;
-    fn logits(&self, batch: &Batch) -> Result<Vec<f32>, Error>;
-    fn state(&self) -> StateDict;
-    fn load(&mut self, state: &StateDict);
-    fn parameter_count(&self) -> usize;
-}
-
-fn build(architecture: &Architecture) -> Result<Box<dyn Trained>, Error> {
-    let Architecture { network, activation, classes } = *architecture;
-    if classes != CLASSES {
-        return Err(Error::Classes { asked: classes, supported: CLASSES });
+fn build(architecture: &Architecture, device: Device) -> Result<Box<dyn Trained>, Error> {
+    if architecture.classes != CLASSES {
+        return Err(Error::Classes { asked: architecture.classes, supported: CLASSES });
     }
-    let device = Cpu::default();
-    match (network, activation) {
-        (Network::Lenet, Activation::Relu) => OnDevice::<Lenet<Relu, Cpu>, _>::boxed(device),
-        (Network::Lenet, Activation::LeakyRelu) => OnDevice::<Lenet<LeakyRelu, Cpu>, _>::boxed(device),
-        (Network::CustomNet, Activation::Relu) => OnDevice::<CustomNet<Relu, Cpu>, _>::boxed(device),
-        (Network::CustomNet, Activation::LeakyRelu) => {
-            OnDevice::<CustomNet<LeakyRelu, Cpu>, _>::boxed(device)
+    match device {
+        Device::Cpu => on_device::build::<Fused, Cpu>(architecture, Cpu::default()),
+        #[cfg(feature = "cuda")]
+        Device::Gpu(number) => {
+            on_device::build::<super::composed::Composed, _>(architecture, super::cuda::open(number)?)
         }
-        (Network::Resnext, Activation::Relu) => OnDevice::<Resnext<Relu, Cpu>, _>::boxed(device),
-        (Network::Resnext, Activation::LeakyRelu) => OnDevice::<Resnext<LeakyRelu, Cpu>, _>::boxed(device),
+        #[cfg(not(feature = "cuda"))]
+        Device::Gpu(_) => Err(super::device::NoGpu::NotBuilt.into()),
     }
-}
-
-/// A network of layers on a device.
-struct OnDevice<M, D> {
-    layers: M,
-    device: D,
-}
-
-impl<M, D: Kernels> OnDevice<M, D>
-where
-    OnDevice<M, D>: Trained + 'static,
-    M: BuildModule<D, f32>,
-{
-    fn boxed(device: D) -> Result<Box<dyn Trained>, Error> {
-        let layers = M::try_build(&device).map_err(failure::<D>)?;
-        Ok(Box::new(OnDevice { layers, device }))
-    }
-}
-
-impl<M, D: Kernels> OnDevice<M, D> {
-    fn images(&self, batch: &Batch) -> Result<Maps<3, D>, Error> {
-        let shape = (batch.len(), Const, batch.height, batch.width);
-        self.device.try_tensor_from_vec(batch.images.clone(), shape).map_err(failure::<D>)
-    }
-}
-
-impl<M, D: Kernels> Trained for OnDevice<M, D>
-where
-    D: Send + Sync,
-    M: TensorCollection<f32, D> + Send + Sync,
-    M: ModuleMut<Maps<3, D, Traced<D>>, Output = Rows<CLASSES, D, Traced<D>>, Error = D::Err>,
-    M: Module<Maps<3, D>, Output = Rows<CLASSES, D>, Error = D::Err>,
-{
-    fn train_step(
-        &mut self,
-        batch: &Batch,
-        optimizer: &mut Optimizer,
-        options: &StepOptions,
-        trainable: Trainable,
-    ) -> Result<StepResult, Error> {
-        let images = self.images(batch)?;
-        let (result, gradients) = backward(&mut self.layers, images, &batch.labels, options.label_smoothing)
-            .map_err(failure::<D>)?;
-        parameters::update(&mut self.layers, &gradients, optimizer.begin_step(options.lr), trainable);
-        Ok(result)
-    }
-
-    fn logits(&self, batch: &Batch) -> Result<Vec<f32>, Error> {
-        let logits = self.layers.try_forward(self.images(batch)?).map_err(failure::<D>)?;
-        Ok(logits.as_vec())
-    }
-
-    fn state(&self) -> StateDict {
-        parameters::export(&self.layers)
-    }
-
-    fn load(&mut self, state: &StateDict) {
-        parameters::import(&mut self.layers, state);
-    }
-
-    fn parameter_count(&self) -> usize {
-        self.layers.num_trainable_params()
-    }
-}
-
-/// The loss of a batch in training mode and the gradients of all parameters.
-pub(super) fn backward<M, D: Kernels>(
-    layers: &mut M,
-    images: Maps<3, D>,
-    labels: &[u8],
-    label_smoothing: f64,
-) -> Result<(StepResult, Gradients<f32, D>), D::Err>
-where
-    M: ModuleMut<Maps<3, D, Traced<D>>, Output = Rows<CLASSES, D, Traced<D>>, Error = D::Err>,
-{
-    let device = images.device().clone();
-    let logits = layers.try_forward_mut(images.leaky_traced())?;
-    let loss = cross_entropy(&logits.as_vec(), labels, label_smoothing);
-    // The sum of logits times a constant has that constant as its gradient: so the loss itself needs no tape.
-    let slope: Rows<CLASSES, D> = device.try_tensor_from_vec(loss.gradient, *logits.shape())?;
-    let gradients = logits.try_mul(slope)?.try_sum::<Rank0, _>()?.try_backward()?;
-    Ok((StepResult { loss: loss.loss, correct: loss.correct }, gradients))
-}
-
-/// The device's error, without its type.
-#[expect(clippy::needless_pass_by_value, reason = "map_err hands it over")]
-fn failure<D: HasErr>(error: D::Err) -> Error {
-    Error::Device(error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::architecture::{Activation, Network};
     use crate::nn::optimizer::Method;
+    use crate::nn::parameters;
     use crate::nn::state_dict::Values;
 
     const STEP: StepOptions = StepOptions { lr: 1e-3, label_smoothing: 0.1 };
@@ -284,7 +195,7 @@ mod tests {
     fn train(network: Network, threads: usize) -> (Vec<u64>, Vec<u8>, Vec<f32>) {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let mut classifier = Classifier::new(&architecture(network), 1).unwrap();
+            let mut classifier = Classifier::new(&architecture(network), 1, Device::Cpu).unwrap();
             let (mut adam, batch) = (adam(), batch(19, 32));
             let losses =
                 [0, 1].map(|_| classifier.train_step(&batch, &mut adam, &STEP).unwrap().loss.to_bits());
@@ -306,16 +217,19 @@ mod tests {
         for (network, count) in
             [(Network::Lenet, 1_565_706), (Network::CustomNet, 1_899_274), (Network::Resnext, 1_939_530)]
         {
-            assert_eq!(Classifier::new(&architecture(network), 0).unwrap().parameter_count(), count);
+            assert_eq!(
+                Classifier::new(&architecture(network), 0, Device::Cpu).unwrap().parameter_count(),
+                count
+            );
         }
     }
 
     #[test]
     fn a_stored_network_is_the_same_network_at_every_resolution() {
-        let mut trained = Classifier::new(&architecture(Network::Lenet), 3).unwrap();
+        let mut trained = Classifier::new(&architecture(Network::Lenet), 3, Device::Cpu).unwrap();
         trained.train_step(&batch(4, 24), &mut adam(), &STEP).unwrap();
         let state = StateDict::from_safetensors(&trained.state().to_safetensors()).unwrap();
-        let stored = Classifier::from_state(&architecture(Network::Lenet), &state).unwrap();
+        let stored = Classifier::from_state(&architecture(Network::Lenet), &state, Device::Cpu).unwrap();
         for side in [17, 32] {
             let logits = stored.logits(&batch(3, side)).unwrap();
             assert_eq!(logits.len(), 30);
@@ -326,8 +240,8 @@ mod tests {
 
     #[test]
     fn weights_of_another_network_are_refused() {
-        let state = Classifier::new(&architecture(Network::Lenet), 0).unwrap().state();
-        let told = match Classifier::from_state(&architecture(Network::CustomNet), &state) {
+        let state = Classifier::new(&architecture(Network::Lenet), 0, Device::Cpu).unwrap().state();
+        let told = match Classifier::from_state(&architecture(Network::CustomNet), &state, Device::Cpu) {
             Err(Error::Mismatch(mismatch)) => mismatch,
             _ => panic!("Lenet is no Custom-Net"),
         };
@@ -340,21 +254,21 @@ mod tests {
 
     #[test]
     fn a_state_dict_without_counters_of_batches_counts_from_0() {
-        let mut trained = Classifier::new(&architecture(Network::Resnext), 3).unwrap();
+        let mut trained = Classifier::new(&architecture(Network::Resnext), 3, Device::Cpu).unwrap();
         trained.train_step(&batch(4, 32), &mut adam(), &STEP).unwrap();
         let mut state = StateDict::default();
         let whole = trained.state();
         for (name, entry) in whole.iter().filter(|(name, _)| !name.ends_with("num_batches_tracked")) {
             state.push(name.to_owned(), entry.shape.clone(), entry.values.clone());
         }
-        let loaded = Classifier::from_state(&architecture(Network::Resnext), &state).unwrap();
+        let loaded = Classifier::from_state(&architecture(Network::Resnext), &state, Device::Cpu).unwrap();
         assert_eq!(loaded.logits(&batch(3, 32)).unwrap(), trained.logits(&batch(3, 32)).unwrap());
         assert_eq!(loaded.state().get("bn1.num_batches_tracked").unwrap().values, Values::I64(vec![0]));
     }
 
     #[test]
     fn only_head_and_norms_move_when_the_rest_is_frozen() {
-        let mut classifier = Classifier::new(&architecture(Network::Resnext), 0).unwrap();
+        let mut classifier = Classifier::new(&architecture(Network::Resnext), 0, Device::Cpu).unwrap();
         let before = classifier.state();
         classifier.set_trainable(Trainable::HeadAndNorm);
         classifier.train_step(&batch(4, 32), &mut adam(), &STEP).unwrap();
@@ -366,7 +280,7 @@ mod tests {
 
     #[test]
     fn training_on_one_batch_lowers_its_loss() {
-        let mut classifier = Classifier::new(&architecture(Network::Lenet), 0).unwrap();
+        let mut classifier = Classifier::new(&architecture(Network::Lenet), 0, Device::Cpu).unwrap();
         let (mut adam, batch) = (adam(), batch(8, 16));
         let losses: Vec<f64> =
             (0..6).map(|_| classifier.train_step(&batch, &mut adam, &STEP).unwrap().loss).collect();
@@ -375,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_loss_that_is_no_number_is_reported_and_no_error() {
-        let mut classifier = Classifier::new(&architecture(Network::Lenet), 0).unwrap();
+        let mut classifier = Classifier::new(&architecture(Network::Lenet), 0, Device::Cpu).unwrap();
         let mut batch = batch(2, 16);
         batch.images[5] = f32::NAN;
         let result = classifier.train_step(&batch, &mut adam(), &STEP).unwrap();

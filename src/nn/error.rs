@@ -1,5 +1,6 @@
 //! What can go wrong with a network, its weights or a batch.
 
+use super::device::NoGpu;
 use super::state_dict::Mismatch;
 
 /// Why a network could not be built, loaded or run.
@@ -57,6 +58,9 @@ pub enum Error {
     /// The tensors are no optimizer's state.
     #[error("the weights cannot be read: {0}")]
     Unreadable(String),
+    /// The GPU asked for cannot be used.
+    #[error(transparent)]
+    NoGpu(#[from] NoGpu),
     /// The device failed, most likely for want of memory.
     #[error("the device failed: {0}")]
     Device(String),

@@ -1,5 +1,7 @@
-//! What the layers ask of a device beyond dfdx's own operations. `cpu/` answers with fused loops, `composed`
-//! with dfdx's device-generic operations (which `cuda` uses); the layers and networks above know only this trait.
+//! What the layers ask for beyond dfdx's own operations. `cpu/` answers with fused loops for the processor,
+//! `composed` with dfdx's operations for any device; the layers and networks above know only this trait.
+
+use std::fmt::Debug;
 
 use dfdx::prelude::*;
 
@@ -52,59 +54,61 @@ pub struct Moments {
     pub variance: Vec<f64>, // (channels)
 }
 
-/// A device that can run the networks. Every operation but `rescale` is differentiable.
-pub trait Kernels: Device<f32> {
+/// A way to compute the networks, as a type: [`Fused`](super::cpu::Fused) or
+/// [`Composed`](super::composed::Composed).
+pub trait Backend: Debug + Default + Clone + Send + 'static {}
+
+/// A way to compute the networks on a device. Every operation but `rescale` is differentiable.
+pub trait Kernels<D: Device<f32>>: Backend {
     /// act(x * filters + bias), where `*` is the cross-correlation that deep learning calls convolution.
-    fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize, T: Tape<f32, Self>>(
-        x: Maps<I, Self, T>,
-        filters: &Filters<O, PER_GROUP, K, Self>,
-        bias: Option<&PerChannel<O, Self>>,
+    fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize, T: Tape<f32, D>>(
+        x: Maps<I, D, T>,
+        filters: &Filters<O, PER_GROUP, K, D>,
+        bias: Option<&PerChannel<O, D>>,
         how: Convolution,
-    ) -> Answer<Maps<O, Self, T>, Self>;
+    ) -> Answer<Maps<O, D, T>, D>;
 
     /// act(scale (x - mean) / sqrt(variance + eps) + shift) by the batch's own mean and biased variance, which
     /// it also returns.
     fn normalize<const C: usize>(
-        x: Maps<C, Self, Traced<Self>>,
-        scale: &PerChannel<C, Self>,
-        shift: &PerChannel<C, Self>,
+        x: Maps<C, D, Traced<D>>,
+        scale: &PerChannel<C, D>,
+        shift: &PerChannel<C, D>,
         eps: f32,
         negative_slope: f32,
-    ) -> Answer<(Maps<C, Self, Traced<Self>>, Moments), Self>;
+    ) -> Answer<(Maps<C, D, Traced<D>>, Moments), D>;
 
     /// act(scale x + shift), without a gradient.
     fn rescale<const C: usize>(
-        x: Maps<C, Self>,
-        scale: &PerChannel<C, Self>,
-        shift: &PerChannel<C, Self>,
+        x: Maps<C, D>,
+        scale: &PerChannel<C, D>,
+        shift: &PerChannel<C, D>,
         negative_slope: f32,
-    ) -> Answer<Maps<C, Self>, Self>;
+    ) -> Answer<Maps<C, D>, D>;
 
     /// The largest value of each window of side `K`; of equal ones the first takes the gradient.
-    fn max_pool<const C: usize, T: Tape<f32, Self>>(
-        x: Maps<C, Self, T>,
+    fn max_pool<const C: usize, T: Tape<f32, D>>(
+        x: Maps<C, D, T>,
         side: usize,
         stride: usize,
         padding: usize,
-    ) -> Answer<Maps<C, Self, T>, Self>;
+    ) -> Answer<Maps<C, D, T>, D>;
 
     /// act(x + y).
-    fn join<const C: usize, T: Tape<f32, Self>>(
-        x: Maps<C, Self, T>,
-        y: Maps<C, Self, T>,
+    fn join<const C: usize, T: Tape<f32, D>>(
+        x: Maps<C, D, T>,
+        y: Maps<C, D, T>,
         negative_slope: f32,
-    ) -> Answer<Maps<C, Self, T>, Self>;
+    ) -> Answer<Maps<C, D, T>, D>;
 
     /// The mean over height and width.
-    fn mean_over_space<const C: usize, T: Tape<f32, Self>>(
-        x: Maps<C, Self, T>,
-    ) -> Answer<Rows<C, Self, T>, Self>;
+    fn mean_over_space<const C: usize, T: Tape<f32, D>>(x: Maps<C, D, T>) -> Answer<Rows<C, D, T>, D>;
 
     /// act(x weight^T + bias).
-    fn connect<const I: usize, const O: usize, T: Tape<f32, Self>>(
-        x: Rows<I, Self, T>,
-        weight: &Tensor<Rank2<O, I>, f32, Self>,
-        bias: &PerChannel<O, Self>,
+    fn connect<const I: usize, const O: usize, T: Tape<f32, D>>(
+        x: Rows<I, D, T>,
+        weight: &Tensor<Rank2<O, I>, f32, D>,
+        bias: &PerChannel<O, D>,
         negative_slope: f32,
-    ) -> Answer<Rows<O, Self, T>, Self>;
+    ) -> Answer<Rows<O, D, T>, D>;
 }

@@ -1,20 +1,26 @@
 //! From a batch of images to logits, and from a loss to new weights: the three networks on dfdx, which no
 //! other folder imports. What it shows outside are plain structs; it knows no files, epochs or pipelines.
 
+#[cfg(test)]
+mod agreement_tests;
 mod architecture;
 mod batch;
 mod classifier;
-#[cfg_attr(not(any(test, feature = "cuda")), expect(dead_code, reason = "GPUs run it"))]
+#[cfg(any(test, feature = "cuda"))]
 mod composed;
+#[cfg(test)]
+mod composed_tests;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod device;
 mod error;
 mod init;
 mod kernels;
 mod layers;
 mod loss;
 mod networks;
+mod on_device;
 mod optimizer;
 mod parameters;
 #[cfg(test)]
@@ -24,6 +30,8 @@ mod state_dict;
 pub use architecture::{Activation, Architecture, Network};
 pub use batch::Batch;
 pub use classifier::{Classifier, StepOptions, StepResult, Trainable};
+pub use cpu::instructions;
+pub use device::{Device, Driver, Gpu, NoGpu, gpus, try_gpu};
 pub use error::Error;
 pub use optimizer::{Method, Optimizer};
 pub use state_dict::{Entry, Mismatch, StateDict, Values};

@@ -7,55 +7,59 @@ use super::layers::{Block, Bottleneck, Direct, Head, Identity, MaxPool, Name, Na
 pub const CLASSES: usize = 10;
 
 /// Four blocks (number, in, out, kernel, stride, padding); 1,565,706 parameters.
-pub type Lenet<A, D> = (
-    (Block<1, 3, 64, 7, 2, 3, A, D>, MaxPool<2, 2, 0>),
-    Block<2, 64, 128, 3, 1, 2, A, D>,
-    (Block<3, 128, 256, 3, 1, 2, A, D>, MaxPool<2, 2, 0>),
-    Block<4, 256, 512, 3, 1, 2, A, D>,
-    Named<FcLayer1, Head<512, CLASSES, A, D>>,
+pub type Lenet<A, B, D> = (
+    (Block<1, 3, 64, 7, 2, 3, A, B, D>, MaxPool<2, 2, 0, B>),
+    Block<2, 64, 128, 3, 1, 2, A, B, D>,
+    (Block<3, 128, 256, 3, 1, 2, A, B, D>, MaxPool<2, 2, 0, B>),
+    Block<4, 256, 512, 3, 1, 2, A, B, D>,
+    Named<FcLayer1, Head<512, CLASSES, A, B, D>>,
 );
 
 /// Eight blocks (number, in, out, kernel, stride, padding); 1,899,274 parameters.
-pub type CustomNet<A, D> = (
-    (Block<1, 3, 64, 5, 2, 3, A, D>, MaxPool<2, 2, 0>),
-    (Block<2, 64, 128, 4, 1, 2, A, D>, Block<3, 128, 128, 4, 1, 2, A, D>, Block<4, 128, 128, 1, 1, 0, A, D>),
-    (Block<5, 128, 256, 3, 1, 2, A, D>, Block<6, 256, 256, 3, 1, 2, A, D>),
-    (Block<7, 256, 256, 1, 1, 0, A, D>, MaxPool<2, 2, 0>),
-    Block<8, 256, 512, 2, 1, 2, A, D>,
-    Named<FcLayer1, Head<512, CLASSES, A, D>>,
+pub type CustomNet<A, B, D> = (
+    (Block<1, 3, 64, 5, 2, 3, A, B, D>, MaxPool<2, 2, 0, B>),
+    (
+        Block<2, 64, 128, 4, 1, 2, A, B, D>,
+        Block<3, 128, 128, 4, 1, 2, A, B, D>,
+        Block<4, 128, 128, 1, 1, 0, A, B, D>,
+    ),
+    (Block<5, 128, 256, 3, 1, 2, A, B, D>, Block<6, 256, 256, 3, 1, 2, A, B, D>),
+    (Block<7, 256, 256, 1, 1, 0, A, B, D>, MaxPool<2, 2, 0, B>),
+    Block<8, 256, 512, 2, 1, 2, A, B, D>,
+    Named<FcLayer1, Head<512, CLASSES, A, B, D>>,
 );
 
 /// ResNeXt of 12 bottlenecks (in, width, channels per group, out, stride), 8 groups; 1,939,530 parameters.
-pub type Resnext<A, D> = (
-    (Stem<64, A, D>, MaxPool<3, 2, 1>),
+pub type Resnext<A, B, D> = (
+    (Stem<64, A, B, D>, MaxPool<3, 2, 1, B>),
     Named<
         Layer1,
         (
-            Bottleneck<64, 32, 4, 256, 1, Projection<64, 256, 1, D>, A, D>,
-            Bottleneck<256, 32, 4, 256, 1, Direct, A, D>,
-            Bottleneck<256, 32, 4, 256, 1, Direct, A, D>,
+            Bottleneck<64, 32, 4, 256, 1, Projection<64, 256, 1, B, D>, A, B, D>,
+            Bottleneck<256, 32, 4, 256, 1, Direct, A, B, D>,
+            Bottleneck<256, 32, 4, 256, 1, Direct, A, B, D>,
         ),
     >,
     Named<
         Layer2,
         (
-            Bottleneck<256, 64, 8, 512, 2, Projection<256, 512, 2, D>, A, D>,
-            Bottleneck<512, 64, 8, 512, 1, Direct, A, D>,
-            Bottleneck<512, 64, 8, 512, 1, Direct, A, D>,
-            Bottleneck<512, 64, 8, 512, 1, Direct, A, D>,
-            Bottleneck<512, 64, 8, 512, 1, Direct, A, D>,
-            Bottleneck<512, 64, 8, 512, 1, Direct, A, D>,
+            Bottleneck<256, 64, 8, 512, 2, Projection<256, 512, 2, B, D>, A, B, D>,
+            Bottleneck<512, 64, 8, 512, 1, Direct, A, B, D>,
+            Bottleneck<512, 64, 8, 512, 1, Direct, A, B, D>,
+            Bottleneck<512, 64, 8, 512, 1, Direct, A, B, D>,
+            Bottleneck<512, 64, 8, 512, 1, Direct, A, B, D>,
+            Bottleneck<512, 64, 8, 512, 1, Direct, A, B, D>,
         ),
     >,
     Named<
         Layer3,
         (
-            Bottleneck<512, 128, 16, 1024, 2, Projection<512, 1024, 2, D>, A, D>,
-            Bottleneck<1024, 128, 16, 1024, 1, Direct, A, D>,
-            Bottleneck<1024, 128, 16, 1024, 1, Direct, A, D>,
+            Bottleneck<512, 128, 16, 1024, 2, Projection<512, 1024, 2, B, D>, A, B, D>,
+            Bottleneck<1024, 128, 16, 1024, 1, Direct, A, B, D>,
+            Bottleneck<1024, 128, 16, 1024, 1, Direct, A, B, D>,
         ),
     >,
-    Named<Fc, Head<1024, CLASSES, Identity, D>>,
+    Named<Fc, Head<1024, CLASSES, Identity, B, D>>,
 );
 
 /// Declares names at compile time.

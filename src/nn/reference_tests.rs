@@ -7,10 +7,12 @@ use std::path::Path;
 use dfdx::prelude::*;
 use serde_json::Value;
 
-use super::classifier::{Trainable, backward};
-use super::kernels::{Kernels, Maps, Rows, Traced};
+use super::classifier::Trainable;
+use super::cpu::Fused;
+use super::kernels::{Maps, Rows, Traced};
 use super::layers::{LeakyRelu, Relu};
 use super::networks::{CLASSES, CustomNet, Lenet, Resnext};
+use super::on_device::backward;
 use super::optimizer::{Method, Optimizer};
 use super::parameters::{export, gradients, import, update};
 use super::state_dict::{StateDict, Values};
@@ -69,11 +71,11 @@ impl Reference {
     fn failure(&self) -> Option<String> {
         let device = Cpu::default();
         let Comparison { figures, wrong } = match self.numbers["model"].as_str().unwrap() {
-            "lenet" => self.compare::<Lenet<Relu, Cpu>, Cpu>(&device),
-            "lenet_leaky" => self.compare::<Lenet<LeakyRelu, Cpu>, Cpu>(&device),
-            "custom_net" => self.compare::<CustomNet<Relu, Cpu>, Cpu>(&device),
-            "custom_net_leaky" => self.compare::<CustomNet<LeakyRelu, Cpu>, Cpu>(&device),
-            "resnext" => self.compare::<Resnext<Relu, Cpu>, Cpu>(&device),
+            "lenet" => self.compare::<Lenet<Relu, Fused, Cpu>, Cpu>(&device),
+            "lenet_leaky" => self.compare::<Lenet<LeakyRelu, Fused, Cpu>, Cpu>(&device),
+            "custom_net" => self.compare::<CustomNet<Relu, Fused, Cpu>, Cpu>(&device),
+            "custom_net_leaky" => self.compare::<CustomNet<LeakyRelu, Fused, Cpu>, Cpu>(&device),
+            "resnext" => self.compare::<Resnext<Relu, Fused, Cpu>, Cpu>(&device),
             other => panic!("{}: no network is called {other}", self.name),
         };
         let far = wrong.iter().any(|(what, off)| *off >= MOVED_BY_A_KINK || is_before_any_kink(what));
@@ -82,7 +84,7 @@ impl Reference {
     }
 
     /// Everything the fixture knows, beside what a network of ours makes of the same weights and images.
-    fn compare<M, D: Kernels>(&self, device: &D) -> Comparison
+    fn compare<M, D: Device<f32>>(&self, device: &D) -> Comparison
     where
         M: BuildModule<D, f32>,
         M: ModuleMut<Maps<3, D, Traced<D>>, Output = Rows<CLASSES, D, Traced<D>>, Error = D::Err>,
@@ -119,7 +121,7 @@ impl Reference {
         found
     }
 
-    fn batch<D: Kernels>(&self, device: &D) -> (Maps<3, D>, Vec<u8>) {
+    fn batch<D: Device<f32>>(&self, device: &D) -> (Maps<3, D>, Vec<u8>) {
         let size = |key: &str| self.numbers[key].as_u64().unwrap() as usize;
         let (batch, pixels) = (size("batch"), size("resolution"));
         let images = (0..batch * 3 * pixels * pixels).map(|i| (2.0 * uniform(1000, i)) as f32).collect();

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::augment::Samples;
 use crate::dataset::Dataset;
 use crate::engine::stage::{
-    Complaint, Holds, InputPort, Job, Need, ONLY_FILE, OutputPort, Progress, StageError, Unit,
+    Complaint, Device, Holds, InputPort, Job, Need, ONLY_FILE, OutputPort, Progress, StageError, Unit,
 };
-use crate::nn::{Architecture, Classifier};
+use crate::nn::{self, Architecture, Classifier};
 use crate::training::{
     CARD_FILE, Checkpoint, Data, Epoch, Error, ModelCard, Normalisation, Observer, Options, Problem,
     SEEN_FILE, Seen, Step, Timing, WEIGHTS_FILE, best, fit, to_jsonl,
@@ -58,6 +58,14 @@ pub(super) fn samples(job: &dyn Job, port: &str) -> Result<Samples, StageError> 
     Samples::new(dataset).map_err(|e| told(&e))
 }
 
+/// What the job computes on, in the words of the networks.
+pub(super) fn device(job: &dyn Job) -> nn::Device {
+    match job.device() {
+        Device::Cpu => nn::Device::Cpu,
+        Device::Cuda(number) => nn::Device::Gpu(number),
+    }
+}
+
 /// The data bound to the ports.
 pub(super) fn data(job: &dyn Job) -> Result<Data, StageError> {
     Ok(Data { train: samples(job, TRAIN)?, val: samples(job, VAL)?, normalisation: Normalisation::default() })
@@ -74,7 +82,7 @@ pub(super) fn learn(
     first: impl FnOnce() -> Result<Classifier, Error>,
 ) -> Result<(), StageError> {
     let folder = job.partial()?;
-    let state = match Checkpoint::load(&folder, architecture, options) {
+    let state = match Checkpoint::load(&folder, architecture, options, device(job)) {
         Ok(Some(saved)) => {
             job.log(&format!("going on after epoch {}", saved.epochs()));
             saved

@@ -45,13 +45,14 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::engine::{DeviceClass, KeyParts};
+    use crate::engine::KeyParts;
+    use crate::engine::stage::Device;
 
     /// The key of a stage of this kind and params, without inputs.
     fn key(kind: &StageKind, params: &Value) -> String {
         let stage = (kind.read)(params).unwrap_or_else(|complaints| panic!("{}: {complaints:?}", kind.name));
         let (inputs, files) = (BTreeMap::new(), BTreeMap::new());
-        KeyParts::new((kind.name, kind.version), stage.identity(), inputs, files, DeviceClass::Cpu)
+        KeyParts::new((kind.name, kind.version), stage.identity(), inputs, files, Device::Cpu)
             .key()
             .to_string()
     }

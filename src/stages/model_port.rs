@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::learn;
 use crate::augment::Samples;
 use crate::engine::stage::{Complaint, Holds, InputPort, Job, Need, StageError};
 use crate::nn::{Activation, Architecture, Network};
@@ -68,12 +69,12 @@ impl ModelSource<'_> {
     pub(super) fn open(&self, job: &dyn Job, samples: &Samples) -> Result<Model, StageError> {
         let Some(path) = self.weights else {
             let input = job.input(MODEL).expect("the plan binds the port where there are no weights");
-            return Ok(Model::open(|file| input.path(file))?);
+            return Ok(Model::open(learn::device(job), |file| input.path(file))?);
         };
         let network = self.network.expect("the parameters were checked for it");
         let (classes, activation) = (samples.classes().to_vec(), self.activation.unwrap_or_default());
         let architecture = Architecture { network, activation, classes: classes.len() };
-        let classifier = load_weights(path, &architecture)?;
+        let classifier = load_weights(path, &architecture, learn::device(job))?;
         job.log(&format!(
             "nothing is known of the images that {} has learnt from, so that nobody can say whether they are here",
             path.display()

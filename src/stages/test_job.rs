@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::dataset::writer_tests::numbered_dataset;
 use crate::dataset::{Dataset, MANIFEST_FILE};
-use crate::engine::stage::{Input, InputFile, Job, ONLY_FILE, OutputFile, Progress, StageError};
+use crate::engine::stage::{Device, Input, InputFile, Job, ONLY_FILE, OutputFile, Progress, StageError};
 
 /// A job whose inputs a test has laid out by hand.
 pub(crate) struct TestJob {
@@ -123,6 +123,10 @@ impl Job for TestJob {
 
     fn inputs(&self) -> &BTreeMap<String, Input> {
         &self.inputs
+    }
+
+    fn device(&self) -> Device {
+        Device::Cpu
     }
 
     fn create(&self, port: &str, file: &str) -> Result<Box<dyn OutputFile + '_>, StageError> {

@@ -60,7 +60,7 @@ impl Stage for Train {
         let seen = Guard { job, allow: self.allow_overlap }.check_validation(&data, &Seen::default())?;
         let classes = data.train.classes().len();
         let architecture = Architecture { network: self.model, activation: self.activation, classes };
-        let first = || Ok(Classifier::new(&architecture, self.seed)?);
+        let first = || Ok(Classifier::new(&architecture, self.seed, learn::device(job))?);
         learn::learn(job, &data, &seen, &self.options(Trainable::All), &architecture, first)
     }
 }

@@ -9,7 +9,7 @@ use super::average;
 use super::error::Error;
 use super::history::{self, Epoch, Timing};
 use super::options::Options;
-use crate::nn::{Architecture, Classifier, Optimizer, StateDict};
+use crate::nn::{Architecture, Classifier, Device, Optimizer, StateDict};
 
 const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -103,13 +103,14 @@ impl Checkpoint {
         (TIMES, serde_json::to_vec(&self.times).expect("numbers can be written as JSON"))
     }
 
-    /// Takes it back from its files.
+    /// Takes it back from its files, to go on on a device.
     ///
     /// # Errors
     /// If a file is missing or not what [`Checkpoint::files`] and [`Checkpoint::times_file`] gave.
     pub fn from_files(
         architecture: &Architecture,
         options: &Options,
+        device: Device,
         read: impl Fn(&str) -> io::Result<Vec<u8>>,
     ) -> Result<Checkpoint, Error> {
         let state = |file: &'static str| {
@@ -117,7 +118,8 @@ impl Checkpoint {
                 .map_err(|e| Error::Unreadable { file, problem: e.to_string() })
         };
         // A file holds its tensors by name; a classifier puts them into the network's order.
-        let weights = |file| Classifier::from_state(architecture, &state(file)?).map_err(Error::from);
+        let weights =
+            |file, device| Classifier::from_state(architecture, &state(file)?, device).map_err(Error::from);
         let unreadable = |file, problem: String| Error::Unreadable { file, problem };
         let text = String::from_utf8(read(HISTORY)?).map_err(|e| unreadable(HISTORY, e.to_string()))?;
         let history = history::from_jsonl(&text)?;
@@ -128,9 +130,13 @@ impl Checkpoint {
             return Err(unreadable(TIMES, problem));
         }
         Ok(Checkpoint {
-            classifier: weights(WEIGHTS)?,
+            classifier: weights(WEIGHTS, device)?,
             optimizer: Optimizer::from_state(options.optimizer, options.weight_decay, &state(OPTIMIZER)?)?,
-            average: options.ema.map(|_| weights(AVERAGE)).transpose()?.map(|average| average.state()),
+            average: options
+                .ema
+                .map(|_| weights(AVERAGE, Device::Cpu))
+                .transpose()?
+                .map(|average| average.state()),
             best: state(BEST)?,
             history,
             times,
@@ -169,7 +175,7 @@ impl Checkpoint {
         Ok(saved(folder)?.pop().map(|name| folder.join(name)))
     }
 
-    /// The latest one saved in a folder, if there is any.
+    /// The latest one saved in a folder, if there is any, to go on on a device.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -177,10 +183,11 @@ impl Checkpoint {
         folder: &Path,
         architecture: &Architecture,
         options: &Options,
+        device: Device,
     ) -> Result<Option<Checkpoint>, Error> {
         let Some(latest) = Checkpoint::latest(folder)? else { return Ok(None) };
         let read = |file: &str| fs::read(latest.join(file));
-        Checkpoint::from_files(architecture, options, read).map(Some)
+        Checkpoint::from_files(architecture, options, device, read).map(Some)
     }
 }
 

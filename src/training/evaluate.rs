@@ -156,7 +156,7 @@ mod tests {
     fn images_that_are_their_own_mirror_images_are_judged_the_same() {
         let architecture =
             Architecture { network: Network::Lenet, activation: Activation::LeakyRelu, classes: 10 };
-        let classifier = Classifier::new(&architecture, 1).expect("builds");
+        let classifier = Classifier::new(&architecture, 1, crate::nn::Device::Cpu).expect("builds");
         let (_folder, dataset) = greys(6);
         let samples = Samples::new(dataset).expect("plain");
         let judged = |views| {

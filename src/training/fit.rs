@@ -12,7 +12,7 @@ use super::loader::{for_each_batch, shuffled};
 use super::normalisation::Normalisation;
 use super::options::Options;
 use crate::augment::Samples;
-use crate::nn::{Classifier, StepOptions};
+use crate::nn::StepOptions;
 
 /// What to learn from and what to judge by.
 pub struct Data {
@@ -77,7 +77,7 @@ pub fn fit(
         )?;
         let learning = start.elapsed();
         let averaged = match &state.average {
-            Some(average) => Some(Classifier::from_state(state.classifier.architecture(), average)?),
+            Some(average) => Some(state.classifier.with_state(average)?),
             None => None,
         };
         let judge = averaged.as_ref().unwrap_or(&state.classifier);

@@ -10,7 +10,7 @@ use super::error::Error;
 use super::normalisation::Normalisation;
 use super::seen::Seen;
 use crate::dataset::Fingerprint;
-use crate::nn::{self, Activation, Architecture, Classifier, Network, StateDict};
+use crate::nn::{self, Activation, Architecture, Classifier, Device, Network, StateDict};
 
 /// The file with the weights.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
@@ -80,11 +80,11 @@ impl ModelCard {
 }
 
 impl Model {
-    /// Opens the artifact whose files `locate` finds by their names.
+    /// Opens the artifact whose files `locate` finds by their names, to compute on a device.
     ///
     /// # Errors
     /// If a file is missing, unreadable, or the weights are not those of the network.
-    pub fn open(locate: impl Fn(&str) -> Option<PathBuf>) -> Result<Model, Error> {
+    pub fn open(device: Device, locate: impl Fn(&str) -> Option<PathBuf>) -> Result<Model, Error> {
         let read = |file: &'static str| {
             let unreadable = |problem: String| Error::Unreadable { file, problem };
             let path = locate(file).ok_or_else(|| unreadable("the model has no such file".to_string()))?;
@@ -93,7 +93,7 @@ impl Model {
         let card: ModelCard = serde_json::from_slice(&read(CARD_FILE)?)
             .map_err(|e| Error::Unreadable { file: CARD_FILE, problem: e.to_string() })?;
         let state = StateDict::from_safetensors(&read(WEIGHTS_FILE)?)?;
-        let classifier = Classifier::from_state(&card.architecture(), &state)?;
+        let classifier = Classifier::from_state(&card.architecture(), &state, device)?;
         let seen = Fingerprint::from_safetensors(&read(SEEN_FILE)?)
             .map_err(|problem| Error::Unreadable { file: SEEN_FILE, problem })?;
         Ok(Model { card, classifier, seen: Seen::new(seen) })
@@ -106,14 +106,14 @@ impl Model {
 /// # Errors
 /// If the file cannot be read, is of another format, or does not fit the network; the message names every tensor
 /// that is missing, unknown or misshapen.
-pub fn load_weights(path: &Path, architecture: &Architecture) -> Result<Classifier, Error> {
+pub fn load_weights(path: &Path, architecture: &Architecture, device: Device) -> Result<Classifier, Error> {
     let wrong = |problem: String| Error::Weights { path: path.to_owned(), problem };
     let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
     let state = StateDict::from_safetensors(&bytes).map_err(|error| match error {
         nn::Error::NotSafetensors(_) => wrong(format!("{error}; {}", conversion(path, &bytes))),
         error => wrong(error.to_string()),
     })?;
-    Classifier::from_state(architecture, &state).map_err(|error| wrong(error.to_string()))
+    Classifier::from_state(architecture, &state, device).map_err(|error| wrong(error.to_string()))
 }
 
 /// How to make safetensors of what is no such file.
@@ -140,7 +140,8 @@ mod tests {
         std::fs::write(&path, b"PK\x03\x04 and so on").expect("written");
         let architecture =
             Architecture { network: Network::Lenet, activation: Activation::Relu, classes: 10 };
-        let told = |path: &Path| load_weights(path, &architecture).err().expect("refused").to_string();
+        let told =
+            |path: &Path| load_weights(path, &architecture, Device::Cpu).err().expect("refused").to_string();
         for part in
             ["net.pt: not a safetensors file", "looks like a file of `torch.save`", "save_file(torch.load("]
         {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::test_data::greys;
 use super::*;
 use crate::augment::Samples;
-use crate::nn::{Activation, Architecture, Classifier, Method, Network, Trainable};
+use crate::nn::{Activation, Architecture, Classifier, Device, Method, Network, Trainable};
 
 const TOOK: Timing = Timing { seconds: 1.0, images_per_second: 10.0 };
 
@@ -32,7 +32,7 @@ impl Greys {
     }
 
     fn fit(&self, options: &Options, observer: &mut Recorder) -> Result<Checkpoint, Error> {
-        let classifier = Classifier::new(&LENET, options.seed).expect("a network");
+        let classifier = Classifier::new(&LENET, options.seed, Device::Cpu).expect("a network");
         fit(Checkpoint::start(classifier, options), &self.data, options, observer)
     }
 }
@@ -102,7 +102,8 @@ fn a_training_goes_on_bit_for_bit_where_it_was_stopped() {
     // Two steps per epoch: this stops in the middle of the third.
     let mut stopped = Recorder { steps_left: 5, folder: Some(folder.path()), ..Recorder::new() };
     assert!(matches!(greys.fit(&options(4), &mut stopped), Err(Error::Interrupted)));
-    let saved = Checkpoint::load(folder.path(), &LENET, &options(4)).expect("readable").expect("saved");
+    let saved =
+        Checkpoint::load(folder.path(), &LENET, &options(4), Device::Cpu).expect("readable").expect("saved");
     assert_eq!(saved.epochs(), 2);
     let times = saved.times.clone();
     let resumed = fit(saved, &greys.data, &options(4), &mut Recorder::new()).expect("it trains");
@@ -122,7 +123,9 @@ fn every_optimizer_and_an_average_go_on_bit_for_bit() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut saving = Recorder { folder: Some(folder.path()), ..Recorder::new() };
         greys.fit(&options(2), &mut saving).expect("it trains");
-        let saved = Checkpoint::load(folder.path(), &LENET, &options(3)).expect("readable").expect("saved");
+        let saved = Checkpoint::load(folder.path(), &LENET, &options(3), Device::Cpu)
+            .expect("readable")
+            .expect("saved");
         let resumed = fit(saved, &greys.data, &options(3), &mut Recorder::new()).expect("it trains");
         let straight = greys.fit(&options(3), &mut Recorder::new()).expect("it trains");
         assert!(resumed.files() == straight.files(), "{optimizer:?}");
@@ -141,7 +144,7 @@ fn an_average_is_what_is_validated_and_kept_while_the_weights_learn_as_without_i
     assert_eq!(end.history[2].train_loss, plain.history[2].train_loss);
     assert_ne!(end.history[2].val_loss, plain.history[2].val_loss);
 
-    let judge = Classifier::from_state(&LENET, &end.weights()).expect("weights");
+    let judge = Classifier::from_state(&LENET, &end.weights(), Device::Cpu).expect("weights");
     let judged =
         evaluate(&judge, &greys.data.val, &greys.data.normalisation, 10, |_| Ok(())).expect("judged");
     assert_eq!(judged.metrics.loss, end.history[2].val_loss);
@@ -171,7 +174,7 @@ fn the_number_of_threads_changes_no_byte() {
 fn only_the_latest_checkpoint_is_kept() {
     let greys = Greys::new(20, 10);
     let folder = tempfile::tempdir().expect("a folder");
-    assert!(Checkpoint::load(folder.path(), &LENET, &options(2)).expect("readable").is_none());
+    assert!(Checkpoint::load(folder.path(), &LENET, &options(2), Device::Cpu).expect("readable").is_none());
     greys
         .fit(&options(2), &mut Recorder { folder: Some(folder.path()), ..Recorder::new() })
         .expect("it trains");
@@ -222,7 +225,7 @@ fn a_batch_larger_than_the_data_is_refused() {
 #[test]
 fn the_batch_size_changes_no_prediction() {
     let greys = Greys::new(20, 10);
-    let classifier = Classifier::new(&LENET, 1).expect("a network");
+    let classifier = Classifier::new(&LENET, 1, Device::Cpu).expect("a network");
     let judged = |batch| {
         evaluate(&classifier, &greys.data.val, &Normalisation::default(), batch, |_| Ok(())).expect("judged")
     };

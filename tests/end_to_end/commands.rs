@@ -266,7 +266,8 @@ fn a_gpu_that_cannot_be_used_is_a_clear_mistake() {
     let ws = Workspace::new(CHAIN);
     ws.call(&["run", "pipeline.yaml", "--device", "cuda:0"])
         .exits(2)
-        .says(["on the processor in this version"]);
+        .says(["--device cuda:0: ", "`--device cpu` always works"]);
+    ws.call(&["run", "pipeline.yaml", "--device", "gpu"]).exits(2).says(["write `auto`, `cpu` or `cuda:0`"]);
     ws.run_with(&["--device", "cpu"]).ran(["words", "upper", "count", "other"]);
 }
 
@@ -305,4 +306,19 @@ stages:
     let told = String::from_utf8_lossy(&first.stderr).into_owned();
     assert!(told.contains("a file it reads changed while it ran"), "{told}");
     assert_eq!(ws.count_files("cache/records"), 0);
+}
+
+#[test]
+fn doctor_looks_at_machine_store_and_gpus() {
+    let ws = Workspace::new(CHAIN);
+    ws.call(&["doctor"]).succeeds().says(["stlpipe 0.1.0", "core", "cache (to be made): on ", "cuda"]);
+    let said = ws.call(&["doctor", "--json", "--cache", "cache"]).succeeds();
+    let told: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(told["usable"], true);
+    assert_eq!(told["findings"][0]["topic"], "version");
+    ws.call(&["doctor", "--cache", "pipeline.yaml"]).exits(1).says([
+        "PROBLEM",
+        "--cache DIR",
+        "1 problem found",
+    ]);
 }

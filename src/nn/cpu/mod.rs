@@ -21,12 +21,31 @@ use std::mem::take;
 use dfdx::prelude::*;
 
 use super::kernels::{
-    Answer, Convolution, Filters, Kernels, Maps, Moments, PerChannel, Rows, Source, Traced,
+    Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, PerChannel, Rows, Source, Traced,
 };
 use geometry::Geometry;
 use matrix::Rounding;
 
-impl Kernels for Cpu {
+/// The widest vector instructions that the products of matrices use on this machine, in which training spends
+/// its time.
+#[must_use]
+pub fn instructions() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx512f") {
+        return "AVX-512";
+    } else if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+        return "AVX2";
+    }
+    if cfg!(target_arch = "aarch64") { "NEON" } else { "no vector instructions" }
+}
+
+/// The loops of this folder.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Fused;
+
+impl Backend for Fused {}
+
+impl Kernels<Cpu> for Fused {
     fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize, T: Tape<f32, Cpu>>(
         x: Maps<I, Cpu, T>,
         filters: &Filters<O, PER_GROUP, K, Cpu>,

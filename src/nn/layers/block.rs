@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use dfdx::prelude::*;
 
-use crate::nn::kernels::{Answer, Convolution, Kernels, Maps, Source, Traced};
+use crate::nn::kernels::{Answer, Backend, Convolution, Kernels, Maps, Source, Traced};
 
 use super::activation::Slope;
 use super::norm::BatchNorm;
@@ -21,13 +21,14 @@ pub struct Block<
     const S: usize,
     const P: usize,
     A,
+    B,
     D: Storage<E>,
     E: Dtype = f32,
 > {
     weight: Tensor<Rank4<O, I, K, K>, E, D>,
     bias: Tensor<Rank1<O>, E, D>,
-    norm: BatchNorm<O, D, super::Identity, E>,
-    activation: PhantomData<A>,
+    norm: BatchNorm<O, super::Identity, B, D, E>,
+    kinds: PhantomData<(A, B)>,
 }
 
 impl<
@@ -38,11 +39,12 @@ impl<
     const S: usize,
     const P: usize,
     A: Slope,
+    B: Backend,
     D: Device<E>,
     E: Dtype,
-> TensorCollection<E, D> for Block<NUMBER, I, O, K, S, P, A, D, E>
+> TensorCollection<E, D> for Block<NUMBER, I, O, K, S, P, A, B, D, E>
 {
-    type To<E2: Dtype, D2: Device<E2>> = Block<NUMBER, I, O, K, S, P, A, D2, E2>;
+    type To<E2: Dtype, D2: Device<E2>> = Block<NUMBER, I, O, K, S, P, A, B, D2, E2>;
 
     fn iter_tensors<V: ModuleVisitor<Self, E, D>>(
         visitor: &mut V,
@@ -54,7 +56,7 @@ impl<
                 Self::tensor(&bias, |s| &s.bias, |s| &mut s.bias, TensorOptions::reset_to_zeros()),
                 Self::module(&format!("conv2_bn{NUMBER}"), |s| &s.norm, |s| &mut s.norm),
             ),
-            |(weight, bias, norm)| Block { weight, bias, norm, activation: PhantomData },
+            |(weight, bias, norm)| Block { weight, bias, norm, kinds: PhantomData },
         )
     }
 }
@@ -67,8 +69,9 @@ impl<
     const S: usize,
     const P: usize,
     A: Slope,
-    D: Kernels,
-> Block<NUMBER, I, O, K, S, P, A, D>
+    B: Kernels<D>,
+    D: Device<f32>,
+> Block<NUMBER, I, O, K, S, P, A, B, D>
 {
     const HOW: Convolution = Convolution {
         stride: S,
@@ -78,7 +81,7 @@ impl<
     };
 
     fn convolve<T: Tape<f32, D>>(&self, x: Maps<I, D, T>) -> Answer<Maps<O, D, T>, D> {
-        D::convolve(x, &self.weight, Some(&self.bias), Self::HOW)
+        B::convolve(x, &self.weight, Some(&self.bias), Self::HOW)
     }
 }
 
@@ -90,8 +93,9 @@ impl<
     const S: usize,
     const P: usize,
     A: Slope,
-    D: Kernels,
-> ModuleMut<Maps<I, D, Traced<D>>> for Block<NUMBER, I, O, K, S, P, A, D>
+    B: Kernels<D>,
+    D: Device<f32>,
+> ModuleMut<Maps<I, D, Traced<D>>> for Block<NUMBER, I, O, K, S, P, A, B, D>
 {
     type Output = Maps<O, D, Traced<D>>;
     type Error = D::Err;
@@ -109,8 +113,9 @@ impl<
     const S: usize,
     const P: usize,
     A: Slope,
-    D: Kernels,
-> Module<Maps<I, D>> for Block<NUMBER, I, O, K, S, P, A, D>
+    B: Kernels<D>,
+    D: Device<f32>,
+> Module<Maps<I, D>> for Block<NUMBER, I, O, K, S, P, A, B, D>
 {
     type Output = Maps<O, D>;
     type Error = D::Err;

@@ -3,7 +3,7 @@
 
 use dfdx::prelude::*;
 
-use crate::nn::kernels::{Answer, Convolution, Kernels, Maps, Source, Traced};
+use crate::nn::kernels::{Answer, Backend, Convolution, Kernels, Maps, Source, Traced};
 
 use super::activation::{Identity, Slope};
 use super::norm::BatchNorm;
@@ -15,13 +15,15 @@ const fn bare(stride: usize, padding: usize, input: Source) -> Convolution {
 
 /// The first convolution, on images: 3 to `O` channels, kernel 7, stride 2, padding 3; norm, activation.
 #[derive(Debug, Clone)]
-pub struct Stem<const O: usize, A, D: Storage<E>, E: Dtype = f32> {
+pub struct Stem<const O: usize, A, B, D: Storage<E>, E: Dtype = f32> {
     conv1: Tensor<Rank4<O, 3, 7, 7>, E, D>,
-    bn1: BatchNorm<O, D, A, E>,
+    bn1: BatchNorm<O, A, B, D, E>,
 }
 
-impl<const O: usize, A: Slope, D: Device<E>, E: Dtype> TensorCollection<E, D> for Stem<O, A, D, E> {
-    type To<E2: Dtype, D2: Device<E2>> = Stem<O, A, D2, E2>;
+impl<const O: usize, A: Slope, B: Backend, D: Device<E>, E: Dtype> TensorCollection<E, D>
+    for Stem<O, A, B, D, E>
+{
+    type To<E2: Dtype, D2: Device<E2>> = Stem<O, A, B, D2, E2>;
 
     fn iter_tensors<V: ModuleVisitor<Self, E, D>>(
         visitor: &mut V,
@@ -36,35 +38,37 @@ impl<const O: usize, A: Slope, D: Device<E>, E: Dtype> TensorCollection<E, D> fo
     }
 }
 
-impl<const O: usize, A: Slope, D: Kernels> ModuleMut<Maps<3, D, Traced<D>>> for Stem<O, A, D> {
+impl<const O: usize, A: Slope, B: Kernels<D>, D: Device<f32>> ModuleMut<Maps<3, D, Traced<D>>>
+    for Stem<O, A, B, D>
+{
     type Output = Maps<O, D, Traced<D>>;
     type Error = D::Err;
 
     fn try_forward_mut(&mut self, x: Maps<3, D, Traced<D>>) -> Answer<Self::Output, D> {
-        self.bn1.try_forward_mut(D::convolve(x, &self.conv1, None, bare(2, 3, Source::Images))?)
+        self.bn1.try_forward_mut(B::convolve(x, &self.conv1, None, bare(2, 3, Source::Images))?)
     }
 }
 
-impl<const O: usize, A: Slope, D: Kernels> Module<Maps<3, D>> for Stem<O, A, D> {
+impl<const O: usize, A: Slope, B: Kernels<D>, D: Device<f32>> Module<Maps<3, D>> for Stem<O, A, B, D> {
     type Output = Maps<O, D>;
     type Error = D::Err;
 
     fn try_forward(&self, x: Maps<3, D>) -> Answer<Self::Output, D> {
-        self.bn1.try_forward(D::convolve(x, &self.conv1, None, bare(2, 3, Source::Images))?)
+        self.bn1.try_forward(B::convolve(x, &self.conv1, None, bare(2, 3, Source::Images))?)
     }
 }
 
 /// A shortcut where the shape changes: kernel 1, stride `S`; norm.
 #[derive(Debug, Clone)]
-pub struct Projection<const I: usize, const O: usize, const S: usize, D: Storage<E>, E: Dtype = f32> {
+pub struct Projection<const I: usize, const O: usize, const S: usize, B, D: Storage<E>, E: Dtype = f32> {
     conv: Tensor<Rank4<O, I, 1, 1>, E, D>,
-    norm: BatchNorm<O, D, Identity, E>,
+    norm: BatchNorm<O, Identity, B, D, E>,
 }
 
-impl<const I: usize, const O: usize, const S: usize, D: Device<E>, E: Dtype> TensorCollection<E, D>
-    for Projection<I, O, S, D, E>
+impl<const I: usize, const O: usize, const S: usize, B: Backend, D: Device<E>, E: Dtype>
+    TensorCollection<E, D> for Projection<I, O, S, B, D, E>
 {
-    type To<E2: Dtype, D2: Device<E2>> = Projection<I, O, S, D2, E2>;
+    type To<E2: Dtype, D2: Device<E2>> = Projection<I, O, S, B, D2, E2>;
 
     fn iter_tensors<V: ModuleVisitor<Self, E, D>>(
         visitor: &mut V,
@@ -79,25 +83,25 @@ impl<const I: usize, const O: usize, const S: usize, D: Device<E>, E: Dtype> Ten
     }
 }
 
-impl<const I: usize, const O: usize, const S: usize, D: Kernels> ModuleMut<Maps<I, D, Traced<D>>>
-    for Projection<I, O, S, D>
+impl<const I: usize, const O: usize, const S: usize, B: Kernels<D>, D: Device<f32>>
+    ModuleMut<Maps<I, D, Traced<D>>> for Projection<I, O, S, B, D>
 {
     type Output = Maps<O, D, Traced<D>>;
     type Error = D::Err;
 
     fn try_forward_mut(&mut self, x: Maps<I, D, Traced<D>>) -> Answer<Self::Output, D> {
-        self.norm.try_forward_mut(D::convolve(x, &self.conv, None, bare(S, 0, Source::Layer))?)
+        self.norm.try_forward_mut(B::convolve(x, &self.conv, None, bare(S, 0, Source::Layer))?)
     }
 }
 
-impl<const I: usize, const O: usize, const S: usize, D: Kernels> Module<Maps<I, D>>
-    for Projection<I, O, S, D>
+impl<const I: usize, const O: usize, const S: usize, B: Kernels<D>, D: Device<f32>> Module<Maps<I, D>>
+    for Projection<I, O, S, B, D>
 {
     type Output = Maps<O, D>;
     type Error = D::Err;
 
     fn try_forward(&self, x: Maps<I, D>) -> Answer<Self::Output, D> {
-        self.norm.try_forward(D::convolve(x, &self.conv, None, bare(S, 0, Source::Layer))?)
+        self.norm.try_forward(B::convolve(x, &self.conv, None, bare(S, 0, Source::Layer))?)
     }
 }
 
@@ -109,7 +113,7 @@ impl ZeroSizedModule for Direct {}
 
 impl NonMutableModule for Direct {}
 
-impl<const C: usize, D: Kernels, T: Tape<f32, D>> Module<Maps<C, D, T>> for Direct {
+impl<const C: usize, D: Device<f32>, T: Tape<f32, D>> Module<Maps<C, D, T>> for Direct {
     type Output = Maps<C, D, T>;
     type Error = D::Err;
 
@@ -129,15 +133,16 @@ pub struct Bottleneck<
     const S: usize,
     Shortcut,
     A,
+    B,
     D: Storage<E>,
     E: Dtype = f32,
 > {
     conv1: Tensor<Rank4<W, I, 1, 1>, E, D>,
-    bn1: BatchNorm<W, D, A, E>,
+    bn1: BatchNorm<W, A, B, D, E>,
     conv2: Tensor<Rank4<W, PER_GROUP, 3, 3>, E, D>,
-    bn2: BatchNorm<W, D, A, E>,
+    bn2: BatchNorm<W, A, B, D, E>,
     conv3: Tensor<Rank4<O, W, 1, 1>, E, D>,
-    bn3: BatchNorm<O, D, Identity, E>,
+    bn3: BatchNorm<O, Identity, B, D, E>,
     shortcut: Shortcut,
 }
 
@@ -149,11 +154,13 @@ impl<
     const S: usize,
     Shortcut: TensorCollection<E, D>,
     A: Slope,
+    B: Backend,
     D: Device<E>,
     E: Dtype,
-> TensorCollection<E, D> for Bottleneck<I, W, PER_GROUP, O, S, Shortcut, A, D, E>
+> TensorCollection<E, D> for Bottleneck<I, W, PER_GROUP, O, S, Shortcut, A, B, D, E>
 {
-    type To<E2: Dtype, D2: Device<E2>> = Bottleneck<I, W, PER_GROUP, O, S, Shortcut::To<E2, D2>, A, D2, E2>;
+    type To<E2: Dtype, D2: Device<E2>> =
+        Bottleneck<I, W, PER_GROUP, O, S, Shortcut::To<E2, D2>, A, B, D2, E2>;
 
     fn iter_tensors<V: ModuleVisitor<Self, E, D>>(
         visitor: &mut V,
@@ -210,8 +217,9 @@ impl<
     const S: usize,
     Shortcut,
     A: Slope,
-    D: Kernels,
-> ModuleMut<Maps<I, D, Traced<D>>> for Bottleneck<I, W, PER_GROUP, O, S, Shortcut, A, D>
+    B: Kernels<D>,
+    D: Device<f32>,
+> ModuleMut<Maps<I, D, Traced<D>>> for Bottleneck<I, W, PER_GROUP, O, S, Shortcut, A, B, D>
 where
     Shortcut: ModuleMut<Maps<I, D, Traced<D>>, Output = Maps<O, D, Traced<D>>, Error = D::Err>,
 {
@@ -220,10 +228,10 @@ where
 
     fn try_forward_mut(&mut self, x: Maps<I, D, Traced<D>>) -> Answer<Self::Output, D> {
         let direct = self.shortcut.try_forward_mut(x.with_empty_tape())?;
-        let x = self.bn1.try_forward_mut(D::convolve(x, &self.conv1, None, bare(1, 0, Source::Layer))?)?;
-        let x = self.bn2.try_forward_mut(D::convolve(x, &self.conv2, None, bare(S, 1, Source::Layer))?)?;
-        let x = self.bn3.try_forward_mut(D::convolve(x, &self.conv3, None, bare(1, 0, Source::Layer))?)?;
-        D::join(x, direct, A::NEGATIVE)
+        let x = self.bn1.try_forward_mut(B::convolve(x, &self.conv1, None, bare(1, 0, Source::Layer))?)?;
+        let x = self.bn2.try_forward_mut(B::convolve(x, &self.conv2, None, bare(S, 1, Source::Layer))?)?;
+        let x = self.bn3.try_forward_mut(B::convolve(x, &self.conv3, None, bare(1, 0, Source::Layer))?)?;
+        B::join(x, direct, A::NEGATIVE)
     }
 }
 
@@ -235,8 +243,9 @@ impl<
     const S: usize,
     Shortcut,
     A: Slope,
-    D: Kernels,
-> Module<Maps<I, D>> for Bottleneck<I, W, PER_GROUP, O, S, Shortcut, A, D>
+    B: Kernels<D>,
+    D: Device<f32>,
+> Module<Maps<I, D>> for Bottleneck<I, W, PER_GROUP, O, S, Shortcut, A, B, D>
 where
     Shortcut: Module<Maps<I, D>, Output = Maps<O, D>, Error = D::Err>,
 {
@@ -245,9 +254,9 @@ where
 
     fn try_forward(&self, x: Maps<I, D>) -> Answer<Self::Output, D> {
         let direct = self.shortcut.try_forward(x.clone())?;
-        let x = self.bn1.try_forward(D::convolve(x, &self.conv1, None, bare(1, 0, Source::Layer))?)?;
-        let x = self.bn2.try_forward(D::convolve(x, &self.conv2, None, bare(S, 1, Source::Layer))?)?;
-        let x = self.bn3.try_forward(D::convolve(x, &self.conv3, None, bare(1, 0, Source::Layer))?)?;
-        D::join(x, direct, A::NEGATIVE)
+        let x = self.bn1.try_forward(B::convolve(x, &self.conv1, None, bare(1, 0, Source::Layer))?)?;
+        let x = self.bn2.try_forward(B::convolve(x, &self.conv2, None, bare(S, 1, Source::Layer))?)?;
+        let x = self.bn3.try_forward(B::convolve(x, &self.conv3, None, bare(1, 0, Source::Layer))?)?;
+        B::join(x, direct, A::NEGATIVE)
     }
 }

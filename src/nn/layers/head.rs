@@ -5,22 +5,22 @@ use std::marker::PhantomData;
 
 use dfdx::prelude::*;
 
-use crate::nn::kernels::{Answer, Kernels, Maps, Rows};
+use crate::nn::kernels::{Answer, Backend, Kernels, Maps, Rows};
 
 use super::activation::Slope;
 
 /// From `I` channels to the logits of `CLASSES` classes.
 #[derive(Debug, Clone)]
-pub struct Head<const I: usize, const CLASSES: usize, A, D: Storage<E>, E: Dtype = f32> {
+pub struct Head<const I: usize, const CLASSES: usize, A, B, D: Storage<E>, E: Dtype = f32> {
     weight: Tensor<Rank2<CLASSES, I>, E, D>,
     bias: Tensor<Rank1<CLASSES>, E, D>,
-    activation: PhantomData<A>,
+    kinds: PhantomData<(A, B)>,
 }
 
-impl<const I: usize, const CLASSES: usize, A: Slope, D: Device<E>, E: Dtype> TensorCollection<E, D>
-    for Head<I, CLASSES, A, D, E>
+impl<const I: usize, const CLASSES: usize, A: Slope, B: Backend, D: Device<E>, E: Dtype>
+    TensorCollection<E, D> for Head<I, CLASSES, A, B, D, E>
 {
-    type To<E2: Dtype, D2: Device<E2>> = Head<I, CLASSES, A, D2, E2>;
+    type To<E2: Dtype, D2: Device<E2>> = Head<I, CLASSES, A, B, D2, E2>;
 
     fn iter_tensors<V: ModuleVisitor<Self, E, D>>(
         visitor: &mut V,
@@ -30,20 +30,23 @@ impl<const I: usize, const CLASSES: usize, A: Slope, D: Device<E>, E: Dtype> Ten
                 Self::tensor("weight", |s| &s.weight, |s| &mut s.weight, TensorOptions::reset_to_zeros()),
                 Self::tensor("bias", |s| &s.bias, |s| &mut s.bias, TensorOptions::reset_to_zeros()),
             ),
-            |(weight, bias)| Head { weight, bias, activation: PhantomData },
+            |(weight, bias)| Head { weight, bias, kinds: PhantomData },
         )
     }
 }
 
-impl<const I: usize, const CLASSES: usize, A: Slope, D: Kernels, T: Tape<f32, D>> Module<Maps<I, D, T>>
-    for Head<I, CLASSES, A, D>
+impl<const I: usize, const CLASSES: usize, A: Slope, B: Kernels<D>, D: Device<f32>, T: Tape<f32, D>>
+    Module<Maps<I, D, T>> for Head<I, CLASSES, A, B, D>
 {
     type Output = Rows<CLASSES, D, T>;
     type Error = D::Err;
 
     fn try_forward(&self, x: Maps<I, D, T>) -> Answer<Self::Output, D> {
-        D::connect(D::mean_over_space(x)?, &self.weight, &self.bias, A::NEGATIVE)
+        B::connect(B::mean_over_space(x)?, &self.weight, &self.bias, A::NEGATIVE)
     }
 }
 
-impl<const I: usize, const CLASSES: usize, A, D: Device<f32>> NonMutableModule for Head<I, CLASSES, A, D> {}
+impl<const I: usize, const CLASSES: usize, A, B, D: Device<f32>> NonMutableModule
+    for Head<I, CLASSES, A, B, D>
+{
+}

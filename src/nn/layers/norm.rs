@@ -6,9 +6,9 @@ use std::marker::PhantomData;
 
 use dfdx::prelude::*;
 
-use crate::nn::kernels::{Answer, Kernels, Maps, Moments, PerChannel, Traced};
+use crate::nn::kernels::{Answer, Backend, Kernels, Maps, Moments, PerChannel, Traced};
 
-use super::activation::{Identity, Slope};
+use super::activation::Slope;
 
 const EPS: f32 = 1e-5;
 
@@ -17,17 +17,19 @@ const MOMENTUM: f64 = 0.1;
 
 /// Batch norm over `C` channels, followed by an activation.
 #[derive(Debug, Clone)]
-pub struct BatchNorm<const C: usize, D: Storage<E>, A = Identity, E: Dtype = f32> {
+pub struct BatchNorm<const C: usize, A, B, D: Storage<E>, E: Dtype = f32> {
     weight: Tensor<Rank1<C>, E, D>,
     bias: Tensor<Rank1<C>, E, D>,
     running_mean: Tensor<Rank1<C>, E, D>,
     running_var: Tensor<Rank1<C>, E, D>,
     num_batches_tracked: usize,
-    activation: PhantomData<A>,
+    kinds: PhantomData<(A, B)>,
 }
 
-impl<const C: usize, D: Device<E>, A: Slope, E: Dtype> TensorCollection<E, D> for BatchNorm<C, D, A, E> {
-    type To<E2: Dtype, D2: Device<E2>> = BatchNorm<C, D2, A, E2>;
+impl<const C: usize, A: Slope, B: Backend, D: Device<E>, E: Dtype> TensorCollection<E, D>
+    for BatchNorm<C, A, B, D, E>
+{
+    type To<E2: Dtype, D2: Device<E2>> = BatchNorm<C, A, B, D2, E2>;
 
     fn iter_tensors<V: ModuleVisitor<Self, E, D>>(
         visitor: &mut V,
@@ -53,13 +55,13 @@ impl<const C: usize, D: Device<E>, A: Slope, E: Dtype> TensorCollection<E, D> fo
                 running_mean,
                 running_var,
                 num_batches_tracked,
-                activation: PhantomData,
+                kinds: PhantomData,
             },
         )
     }
 }
 
-impl<const C: usize, D: Kernels, A: Slope> BatchNorm<C, D, A> {
+impl<const C: usize, A: Slope, B: Kernels<D>, D: Device<f32>> BatchNorm<C, A, B, D> {
     /// Mixes the statistics of a batch, of `count` values per channel, into the running ones.
     fn track(&mut self, batch: &Moments, count: usize) {
         // One value has no unbiased variance; PyTorch refuses it, which no batch of ours can reach.
@@ -77,19 +79,21 @@ impl<const C: usize, D: Kernels, A: Slope> BatchNorm<C, D, A> {
     }
 }
 
-impl<const C: usize, D: Kernels, A: Slope> ModuleMut<Maps<C, D, Traced<D>>> for BatchNorm<C, D, A> {
+impl<const C: usize, A: Slope, B: Kernels<D>, D: Device<f32>> ModuleMut<Maps<C, D, Traced<D>>>
+    for BatchNorm<C, A, B, D>
+{
     type Output = Maps<C, D, Traced<D>>;
     type Error = D::Err;
 
     fn try_forward_mut(&mut self, x: Maps<C, D, Traced<D>>) -> Answer<Self::Output, D> {
         let (batch, _, height, width) = *x.shape();
-        let (y, moments) = D::normalize(x, &self.weight, &self.bias, EPS, A::NEGATIVE)?;
+        let (y, moments) = B::normalize(x, &self.weight, &self.bias, EPS, A::NEGATIVE)?;
         self.track(&moments, batch * height * width);
         Ok(y)
     }
 }
 
-impl<const C: usize, D: Kernels, A: Slope> Module<Maps<C, D>> for BatchNorm<C, D, A> {
+impl<const C: usize, A: Slope, B: Kernels<D>, D: Device<f32>> Module<Maps<C, D>> for BatchNorm<C, A, B, D> {
     type Output = Maps<C, D>;
     type Error = D::Err;
 
@@ -97,6 +101,6 @@ impl<const C: usize, D: Kernels, A: Slope> Module<Maps<C, D>> for BatchNorm<C, D
         let deviation = self.running_var.clone().try_add(EPS)?.try_sqrt()?;
         let scale = self.weight.clone().try_div(deviation)?;
         let shift = self.bias.clone().try_sub(scale.clone().try_mul(self.running_mean.clone())?)?;
-        D::rescale(x, &scale, &shift, A::NEGATIVE)
+        B::rescale(x, &scale, &shift, A::NEGATIVE)
     }
 }

@@ -1,0 +1,116 @@
+//! The composed kernels against the fused ones, one operation at a time: values and gradients. Whole networks
+//! are compared in `agreement_tests`.
+
+use dfdx::prelude::*;
+
+use super::composed::Composed;
+use super::cpu::Fused;
+use super::kernels::{Convolution, Filters, Kernels, Maps, PerChannel, Rows, Source, Traced};
+use crate::dataset::random::{Purpose, Stream};
+
+fn numbers<S: Shape>(shape: S, seed: u64) -> Tensor<S, f32, Cpu> {
+    let mut stream = Stream::new(seed, Purpose::Init, 0, 0);
+    // Eighths, so that equal values do occur.
+    let values = (0..shape.num_elements()).map(|_| (stream.normal() * 8.0).round() as f32 / 8.0).collect();
+    Cpu::default().tensor_from_vec(values, shape)
+}
+
+/// The gradients of a sum of y weighted by fixed numbers.
+fn backward<S: Shape>(y: Tensor<S, f32, Cpu, Traced<Cpu>>) -> Gradients<f32, Cpu> {
+    let weights = numbers(*y.shape(), 99);
+    (y * weights).sum::<Rank0, _>().backward()
+}
+
+fn assert_near(what: &str, ours: &[f32], fast: &[f32]) {
+    assert_eq!(ours.len(), fast.len(), "{what}");
+    for (ours, fast) in ours.iter().zip(fast) {
+        assert!((ours - fast).abs() < 1e-4 * fast.abs().max(1.0), "{what}: {ours}, not {fast}");
+    }
+}
+
+fn check_convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
+    stride: usize,
+    padding: usize,
+    negative_slope: f32,
+) {
+    let what = format!("{I} to {O}, kernel {K}, stride {stride}");
+    let how = Convolution { stride, padding, negative_slope, input: Source::Layer };
+    let x: Maps<I, Cpu> = numbers((3, Const, 7, 6), 1);
+    let filters: Filters<O, PER_GROUP, K, Cpu> = numbers(Default::default(), 2);
+    let bias: PerChannel<O, Cpu> = numbers(Default::default(), 3);
+    let ours = Composed::convolve(x.leaky_trace(), &filters, Some(&bias), how).unwrap();
+    let fast = Fused::convolve(x.leaky_trace(), &filters, Some(&bias), how).unwrap();
+    assert_near(&what, &ours.as_vec(), &fast.as_vec());
+    let (ours, fast) = (backward(ours), backward(fast));
+    assert_near(&what, &ours.get(&x).as_vec(), &fast.get(&x).as_vec());
+    assert_near(&what, &ours.get(&filters).as_vec(), &fast.get(&filters).as_vec());
+    assert_near(&what, &ours.get(&bias).as_vec(), &fast.get(&bias).as_vec());
+}
+
+#[test]
+fn convolutions_agree_with_the_fast_ones() {
+    check_convolve::<3, 4, 3, 5>(2, 3, 0.1);
+    check_convolve::<4, 6, 2, 3>(1, 2, 1.0);
+    check_convolve::<4, 2, 4, 1>(1, 0, 0.0);
+    check_convolve::<8, 8, 1, 3>(2, 1, 1.0);
+    check_convolve::<2, 3, 2, 4>(1, 2, 0.0);
+}
+
+#[test]
+fn norms_agree_with_the_fast_ones() {
+    let x: Maps<5, Cpu> = numbers((4, Const, 3, 6), 1);
+    let (scale, shift) = (numbers(Rank1::<5>::default(), 2), numbers(Rank1::<5>::default(), 3));
+    for slope in [0.0, 0.1, 1.0] {
+        let (ours, our_moments) = Composed::normalize(x.leaky_trace(), &scale, &shift, 1e-5, slope).unwrap();
+        let (fast, moments) = Fused::normalize(x.leaky_trace(), &scale, &shift, 1e-5, slope).unwrap();
+        assert_near("normalize", &ours.as_vec(), &fast.as_vec());
+        for (ours, fast) in our_moments.variance.iter().zip(&moments.variance) {
+            assert!((ours - fast).abs() < 1e-6);
+        }
+        let (ours, fast) = (backward(ours), backward(fast));
+        assert_near("input", &ours.get(&x).as_vec(), &fast.get(&x).as_vec());
+        assert_near("scale", &ours.get(&scale).as_vec(), &fast.get(&scale).as_vec());
+        assert_near("shift", &ours.get(&shift).as_vec(), &fast.get(&shift).as_vec());
+        let ours = Composed::rescale(x.clone(), &scale, &shift, slope).unwrap();
+        let fast = Fused::rescale(x.clone(), &scale, &shift, slope).unwrap();
+        assert_near("rescale", &ours.as_vec(), &fast.as_vec());
+    }
+}
+
+#[test]
+fn pools_agree_with_the_fast_ones_even_on_ties() {
+    let x: Maps<2, Cpu> = numbers((3, Const, 9, 8), 1);
+    for (side, stride, padding) in [(2, 2, 0), (3, 2, 1)] {
+        let ours = Composed::max_pool(x.leaky_trace(), side, stride, padding).unwrap();
+        let fast = Fused::max_pool(x.leaky_trace(), side, stride, padding).unwrap();
+        assert_eq!(ours.as_vec(), fast.as_vec());
+        assert_eq!(backward(ours).get(&x).as_vec(), backward(fast).get(&x).as_vec());
+    }
+    let (ours, fast) = (
+        Composed::mean_over_space(x.leaky_trace()).unwrap(),
+        Fused::mean_over_space(x.leaky_trace()).unwrap(),
+    );
+    assert_near("mean", &ours.as_vec(), &fast.as_vec());
+    assert_near("mean", &backward(ours).get(&x).as_vec(), &backward(fast).get(&x).as_vec());
+}
+
+#[test]
+fn joins_and_linear_layers_agree_with_the_fast_ones() {
+    let x: Maps<2, Cpu> = numbers((3, Const, 4, 5), 1);
+    let y: Maps<2, Cpu> = numbers((3, Const, 4, 5), 2);
+    let ours = Composed::join(x.leaky_trace(), y.leaky_trace(), 0.0).unwrap();
+    let fast = Fused::join(x.leaky_trace(), y.leaky_trace(), 0.0).unwrap();
+    assert_eq!(ours.as_vec(), fast.as_vec());
+    assert_eq!(backward(ours).get(&y).as_vec(), backward(fast).get(&y).as_vec());
+
+    let x: Rows<7, Cpu> = numbers((3, Const), 3);
+    let weight: Tensor<Rank2<4, 7>, f32, Cpu> = numbers(Default::default(), 4);
+    let bias = numbers(Rank1::<4>::default(), 5);
+    let ours = Composed::connect(x.leaky_trace(), &weight, &bias, 0.1).unwrap();
+    let fast = Fused::connect(x.leaky_trace(), &weight, &bias, 0.1).unwrap();
+    assert_near("connect", &ours.as_vec(), &fast.as_vec());
+    let (ours, fast) = (backward(ours), backward(fast));
+    assert_near("input", &ours.get(&x).as_vec(), &fast.get(&x).as_vec());
+    assert_near("weight", &ours.get(&weight).as_vec(), &fast.get(&weight).as_vec());
+    assert_near("bias", &ours.get(&bias).as_vec(), &fast.get(&bias).as_vec());
+}
