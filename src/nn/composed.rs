@@ -81,8 +81,8 @@ impl<D: Device<f32>> Kernels<D> for Composed {
         activate(affine(x, scale, shift)?, negative_slope)
     }
 
-    // dfdx's own `max` would give the whole gradient
-    // to each of several equal values; here a later place of the window wins only if it is larger.
+    // dfdx's own `max` would give the whole gradient to each of several equal values; here a later place of the
+    // window wins only if it is larger.
     fn max_pool<const C: usize, T: Tape<f32, D>>(
         x: Maps<C, D, T>,
         side: usize,

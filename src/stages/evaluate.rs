@@ -12,12 +12,12 @@ use super::model_port::ModelSource;
 use super::overlap::Guard;
 use crate::augment::Transform;
 use crate::engine::stage::{
-    Complaint, Cost, DeviceUse, Holds, Identity, InputPort, Inputs, Job, Need, ONLY_FILE, OutputPort, Ports,
-    Progress, Stage, StageError, StageKind, Unit,
+    Complaint, Cost, Holds, Identity, InputPort, Inputs, Job, Need, ONLY_FILE, OutputPort, Ports, Progress,
+    Stage, StageError, StageKind, Unit,
 };
 use crate::nn::{Activation, Network};
 use crate::pipeline::{Check, read_params};
-use crate::training::{Error, Views, evaluate_views};
+use crate::training::{Error, Views, evaluate};
 
 /// What `uses: evaluate` means.
 pub const KIND: StageKind = StageKind {
@@ -25,7 +25,7 @@ pub const KIND: StageKind = StageKind {
     version: 1,
     about: "Judges a trained network: accuracy, top-5, loss, per class, confusion matrix, predictions, logits.",
     schema: || schemars::schema_for!(Evaluate).to_value(),
-    read: |params| Ok(Box::new(read_params::<Evaluate>(params)?.complete())),
+    read: |params| Ok(Box::new(read_params::<Evaluate>(params)?)),
 };
 
 const IMAGES: &str = "images";
@@ -66,14 +66,6 @@ fn hundred() -> usize {
 }
 
 impl Evaluate {
-    /// Spells out the default that only weights from outside need.
-    fn complete(mut self) -> Self {
-        if self.weights.is_some() {
-            self.activation.get_or_insert_default();
-        }
-        self
-    }
-
     fn source(&self) -> ModelSource<'_> {
         ModelSource { weights: self.weights.as_deref(), network: self.model, activation: self.activation }
     }
@@ -123,11 +115,7 @@ impl Stage for Evaluate {
     }
 
     fn identity(&self) -> Identity {
-        Identity {
-            params: ModelSource::without_path(self.params()),
-            files: self.source().files(),
-            device: DeviceUse::Computes,
-        }
+        self.source().identity(self.params())
     }
 
     fn cost(&self) -> Cost {
@@ -147,8 +135,8 @@ impl Stage for Evaluate {
             if job.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
         };
         let (classifier, normalisation) = (&model.classifier, &model.card.normalisation);
-        let judged = evaluate_views(classifier, views, &samples, normalisation, self.batch, after_batch)
-            .map_err(told)?;
+        let judged =
+            evaluate(classifier, views, &samples, normalisation, self.batch, after_batch).map_err(told)?;
         if !judged.metrics.loss.is_finite() {
             return Err(StageError::message("the model's logits are not numbers; train it anew"));
         }

@@ -10,9 +10,7 @@ use super::learn;
 use super::learning::learning_params;
 use super::model_port::ModelSource;
 use super::overlap::Guard;
-use crate::engine::stage::{
-    Complaint, Cost, DeviceUse, Identity, Inputs, Job, Ports, Stage, StageError, StageKind,
-};
+use crate::engine::stage::{Complaint, Cost, Identity, Inputs, Job, Ports, Stage, StageError, StageKind};
 use crate::nn::{Activation, Network, Trainable};
 use crate::pipeline::{Check, read_params};
 use crate::training::Model;
@@ -23,7 +21,7 @@ pub const KIND: StageKind = StageKind {
     version: 1,
     about: "Goes on training a trained network and keeps its best epoch and its last.",
     schema: || schemars::schema_for!(FineTune).to_value(),
-    read: |params| Ok(Box::new(read_params::<FineTune>(params)?.complete())),
+    read: |params| Ok(Box::new(read_params::<FineTune>(params)?)),
 };
 
 learning_params! {
@@ -57,14 +55,6 @@ enum Part {
 }
 
 impl FineTune {
-    /// Spells out the default that only weights from outside need.
-    fn complete(mut self) -> Self {
-        if self.weights.is_some() {
-            self.activation.get_or_insert_default();
-        }
-        self
-    }
-
     fn source(&self) -> ModelSource<'_> {
         ModelSource { weights: self.weights.as_deref(), network: self.model, activation: self.activation }
     }
@@ -98,11 +88,7 @@ impl Stage for FineTune {
     }
 
     fn identity(&self) -> Identity {
-        Identity {
-            params: ModelSource::without_path(self.params()),
-            files: self.source().files(),
-            device: DeviceUse::Computes,
-        }
+        self.source().identity(self.params())
     }
 
     fn cost(&self) -> Cost {

@@ -55,33 +55,18 @@ macro_rules! learning_params {
         impl $kind {
             /// What the training loop is told.
             fn options(&self, trainable: crate::nn::Trainable) -> crate::training::Options {
-                let $kind {
-                    $($own: _,)*
-                    epochs,
-                    batch,
-                    lr,
-                    weight_decay,
-                    optimizer,
-                    warmup,
-                    schedule,
-                    ema,
-                    label_smoothing,
-                    seed,
-                    patience,
-                    allow_overlap: _,
-                } = *self;
                 crate::training::Options {
-                    epochs,
-                    batch,
-                    lr,
-                    weight_decay,
-                    optimizer,
-                    warmup,
-                    schedule,
-                    ema,
-                    label_smoothing,
-                    seed,
-                    patience,
+                    epochs: self.epochs,
+                    batch: self.batch,
+                    lr: self.lr,
+                    weight_decay: self.weight_decay,
+                    optimizer: self.optimizer,
+                    warmup: self.warmup,
+                    schedule: self.schedule,
+                    ema: self.ema,
+                    label_smoothing: self.label_smoothing,
+                    seed: self.seed,
+                    patience: self.patience,
                     trainable,
                 }
             }

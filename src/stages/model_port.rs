@@ -1,19 +1,19 @@
 //! The trained network as `fine-tune` and `evaluate` get it: from their `model` port, or from a file of weights that
 //! PyTorch has saved, whose network the parameters then name.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::learn;
 use crate::augment::Samples;
-use crate::engine::stage::{Complaint, Holds, InputPort, Job, Need, StageError};
+use crate::engine::stage::{Complaint, DeviceUse, Holds, Identity, InputPort, Job, Need, StageError};
 use crate::nn::{Activation, Architecture, Network};
 use crate::training::{Model, ModelCard, Normalisation, Seen, load_weights};
 
 const MODEL: &str = "model";
 const WEIGHTS: &str = "weights";
+const ACTIVATION: &str = "activation";
 
 /// What the parameters say of where the network comes from.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,7 @@ impl ModelSource<'_> {
                 complain(WEIGHTS, "weights: the network that they are of must be named", Some(hint));
             return if self.network.is_none() { vec![nameless] } else { vec![] };
         }
-        let needless = [(MODEL, self.network.is_some()), ("activation", self.activation.is_some())];
+        let needless = [(MODEL, self.network.is_some()), (ACTIVATION, self.activation.is_some())];
         let alone = |(name, _): (&str, bool)| {
             let message = format!("{name}: this goes with `weights`; the model at the input says what it is");
             complain(name, &message, None)
@@ -51,17 +51,15 @@ impl ModelSource<'_> {
         needless.into_iter().filter(|(_, given)| *given).map(alone).collect()
     }
 
-    /// The files that count by their content.
-    pub(super) fn files(&self) -> BTreeMap<String, PathBuf> {
-        self.weights.map(|path| (WEIGHTS.to_owned(), path.to_owned())).into_iter().collect()
-    }
-
-    /// The parameters that matter: without the path, as the file counts by its content.
-    pub(super) fn without_path(mut params: Value) -> Value {
-        if let Some(params) = params.as_object_mut() {
+    /// What makes the result of a stage with these parameters: a file of weights counts by its content and not by its
+    /// path, and its activation also where it goes without saying.
+    pub(super) fn identity(&self, mut params: Value) -> Identity {
+        if let (Some(_), Some(params)) = (self.weights, params.as_object_mut()) {
             params.shift_remove(WEIGHTS);
+            params.insert(ACTIVATION.to_owned(), json!(self.activation.unwrap_or_default()));
         }
-        params
+        let files = self.weights.map(|path| (WEIGHTS.to_owned(), path.to_owned()));
+        Identity { params, files: files.into_iter().collect(), device: DeviceUse::Computes }
     }
 
     /// The network, and what is known about it. Weights from outside know no classes and no images: they get the

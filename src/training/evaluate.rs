@@ -57,20 +57,6 @@ impl Evaluation {
 /// If there are no samples, the network fails, or `after_batch` ends it.
 pub fn evaluate(
     classifier: &Classifier,
-    samples: &Samples,
-    normalisation: &Normalisation,
-    batch: usize,
-    after_batch: impl FnMut(usize) -> Result<(), Error>,
-) -> Result<Evaluation, Error> {
-    evaluate_views(classifier, Views::One, samples, normalisation, batch, after_batch)
-}
-
-/// The same with a choice of what is shown of each image.
-///
-/// # Errors
-/// As [`evaluate`].
-pub fn evaluate_views(
-    classifier: &Classifier,
     views: Views,
     samples: &Samples,
     normalisation: &Normalisation,
@@ -160,8 +146,7 @@ mod tests {
         let (_folder, dataset) = greys(6);
         let samples = Samples::new(dataset).expect("plain");
         let judged = |views| {
-            evaluate_views(&classifier, views, &samples, &Normalisation::default(), 4, |_| Ok(()))
-                .expect("judged")
+            evaluate(&classifier, views, &samples, &Normalisation::default(), 4, |_| Ok(())).expect("judged")
         };
         let (one, both) = (judged(Views::One), judged(Views::WithMirror));
         assert_eq!(one.predictions, both.predictions);

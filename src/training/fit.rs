@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::checkpoint::Checkpoint;
 use super::error::Error;
-use super::evaluate::evaluate;
+use super::evaluate::{Views, evaluate};
 use super::history::{Epoch, Timing};
 use super::loader::{for_each_batch, shuffled};
 use super::normalisation::Normalisation;
@@ -81,7 +81,7 @@ pub fn fit(
             None => None,
         };
         let judge = averaged.as_ref().unwrap_or(&state.classifier);
-        let judged = evaluate(judge, &data.val, &data.normalisation, options.batch, |_| {
+        let judged = evaluate(judge, Views::One, &data.val, &data.normalisation, options.batch, |_| {
             if observer.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
         })?;
         if !judged.metrics.loss.is_finite() {

@@ -21,7 +21,7 @@ mod tests;
 
 pub use checkpoint::Checkpoint;
 pub use error::Error;
-pub use evaluate::{Evaluation, Views, evaluate, evaluate_views};
+pub use evaluate::{Evaluation, Views, evaluate};
 pub use fit::{Data, Observer, Step, fit};
 pub use history::{Epoch, Timing, best, from_jsonl, to_jsonl};
 pub use metrics::{ClassMetrics, Metrics, Tally};

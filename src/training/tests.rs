@@ -145,8 +145,8 @@ fn an_average_is_what_is_validated_and_kept_while_the_weights_learn_as_without_i
     assert_ne!(end.history[2].val_loss, plain.history[2].val_loss);
 
     let judge = Classifier::from_state(&LENET, &end.weights(), Device::Cpu).expect("weights");
-    let judged =
-        evaluate(&judge, &greys.data.val, &greys.data.normalisation, 10, |_| Ok(())).expect("judged");
+    let judged = evaluate(&judge, Views::One, &greys.data.val, &greys.data.normalisation, 10, |_| Ok(()))
+        .expect("judged");
     assert_eq!(judged.metrics.loss, end.history[2].val_loss);
     assert_ne!(end.weights(), end.classifier.state());
 }
@@ -227,7 +227,8 @@ fn the_batch_size_changes_no_prediction() {
     let greys = Greys::new(20, 10);
     let classifier = Classifier::new(&LENET, 1, Device::Cpu).expect("a network");
     let judged = |batch| {
-        evaluate(&classifier, &greys.data.val, &Normalisation::default(), batch, |_| Ok(())).expect("judged")
+        evaluate(&classifier, Views::One, &greys.data.val, &Normalisation::default(), batch, |_| Ok(()))
+            .expect("judged")
     };
     let (a, b) = (judged(10), judged(3));
     assert_eq!(a.predictions, b.predictions);

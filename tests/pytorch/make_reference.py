@@ -12,6 +12,7 @@ import copy
 import json
 import math
 
+import numpy
 import torch
 from networks import network
 from torch.nn import functional
@@ -19,8 +20,6 @@ from torch.nn import functional
 
 def uniform(t, count):
     """The first `count` values of tensor t, in [-0.5, 0.5)."""
-    import numpy
-
     with numpy.errstate(over="ignore"):
         x = numpy.arange(count, dtype=numpy.uint64) + numpy.uint64(t << 32) + numpy.uint64(0x9E3779B97F4A7C15)
         x = (x ^ x >> numpy.uint64(30)) * numpy.uint64(0xBF58476D1CE4E5B9)

@@ -41,7 +41,7 @@ const BLOCK: usize = 24;
 pub enum Rounding {
     /// Each sum in one go.
     Plain,
-    /// Each sum in short parts, whose errors do not grow with its length.
+    /// Each sum in short parts, so that its error grows far less with its length.
     Careful,
 }
 
