@@ -5,6 +5,7 @@
 //! cache/blobs/ab/ab12..     bytes, named by their blake3 digest, read-only
 //! cache/records/cd/cd34..   one JSON file per key: what was computed, from what, and which blobs hold it
 //! cache/views/ef/ef56../    one directory per directory artifact: names linked to blobs
+//! cache/chains/cd/cd56../   what lies on the way to a result, for longer and shorter ones to go on from
 //! cache/partial/cd34../     what a failed or interrupted computation of a key may go on from
 //! cache/runs/<pipeline>/    which keys each run of a pipeline ended with
 //! cache/seen/               digests of files outside the store, by their path and stamp
@@ -13,6 +14,7 @@
 
 mod artifact;
 mod blob;
+mod chain;
 mod digest;
 mod error;
 mod lock;
@@ -27,6 +29,7 @@ use std::path::{Path, PathBuf};
 
 pub use artifact::{Artifact, Blob, Form};
 pub use blob::BlobWriter;
+pub use chain::{Chain, Link};
 pub use digest::Digest;
 pub use error::{Action, Error};
 pub use lock::{Claim, Holder, Slot, Want};

@@ -29,6 +29,12 @@ pub struct Record {
     /// What was measured of each part of the computation, such as the seconds of every epoch, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub series: BTreeMap<String, Vec<f64>>,
+    /// The chain on which it lies, if it is a stop on a longer way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<Digest>,
+    /// How much of that way this computation went itself, in the units of its positions; the rest it found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computed: Option<u64>,
     /// When the computation started, in seconds since 1970.
     pub started: u64,
     /// How long it took.
@@ -50,6 +56,8 @@ impl Record {
             outputs,
             metrics: BTreeMap::new(),
             series: BTreeMap::new(),
+            chain: None,
+            computed: None,
             started: 0,
             seconds: 0.0,
             peak_memory: None,
@@ -97,7 +105,7 @@ impl Store {
         let mut refreshed = false;
         for (port, artifact) in &mut record.outputs {
             for blob in artifact.files.values_mut() {
-                match self.check_blob(blob) {
+                match health(&self.blob_path(&blob.digest), blob) {
                     Health::AsRecorded => {}
                     Health::Moved(stamp) => {
                         blob.stamp = stamp;
@@ -170,25 +178,30 @@ impl Store {
         let name = key.to_string();
         self.root.join("records").join(&name[..2]).join(format!("{name}.json"))
     }
+}
 
-    fn check_blob(&self, blob: &Blob) -> Health {
-        let path = self.blob_path(&blob.digest);
-        match Stamp::of(&path) {
-            None => Health::Missing,
-            Some(now) if now == blob.stamp => Health::AsRecorded,
-            Some(now) if now.bytes != blob.stamp.bytes => Health::Changed,
-            Some(now) => match hash_file(&path) {
-                Ok(digest) if digest == blob.digest => Health::Moved(now),
-                _ => Health::Changed,
-            },
-        }
+/// Whether the bytes of a file are still those of a blob. They are read only where the metadata has changed.
+pub(super) fn health(path: &Path, blob: &Blob) -> Health {
+    match Stamp::of(path) {
+        None => Health::Missing,
+        Some(now) if now == blob.stamp => Health::AsRecorded,
+        Some(now) if now.bytes != blob.stamp.bytes => Health::Changed,
+        Some(now) => match hash_file(path) {
+            Ok(digest) if digest == blob.digest => Health::Moved(now),
+            _ => Health::Changed,
+        },
     }
 }
 
-enum Health {
+/// What was found where a blob should be.
+pub(super) enum Health {
+    /// The file is as it was.
     AsRecorded,
+    /// Its bytes are right, under other metadata.
     Moved(Stamp),
+    /// There is no file.
     Missing,
+    /// Its bytes are others.
     Changed,
 }
 
