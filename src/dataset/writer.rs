@@ -84,6 +84,18 @@ impl<D: Destination> DatasetWriter<D> {
         Ok(())
     }
 
+    /// Passes over the next images and their labels: they lie at the destination already, in whole shards.
+    ///
+    /// # Panics
+    /// If the images are not those of whole shards, or more than announced.
+    pub fn skip_shards(&mut self, shards: usize) {
+        assert!(shards == 0 || self.unfinished.is_empty(), "what was started is finished first");
+        let skipped = &self.manifest.shards[self.next_shard..self.next_shard + shards];
+        self.images_written += skipped.iter().map(|shard| shard.count).sum::<usize>();
+        self.labels.resize(self.images_written, 0);
+        self.next_shard += shards;
+    }
+
     /// Adds the labels of the next images, which may have come already or are still to come.
     ///
     /// # Errors
@@ -223,6 +235,30 @@ pub(crate) mod tests {
         assert_eq!(one_by_one, write(false, 1));
         assert_eq!(one_by_one, write(false, count));
         assert_eq!(one_by_one, write(true, 300));
+    }
+
+    #[test]
+    fn a_shard_that_is_there_already_is_passed_over() {
+        let write = |skip: bool, dir: &std::path::Path| {
+            let mut writer = DatasetWriter::new(Folder(dir.into()), 2500, 1, 1);
+            for shard in 0..3u8 {
+                let count = if shard == 2 { 500 } else { 1000 };
+                if skip && shard == 1 {
+                    writer.skip_shards(1);
+                } else {
+                    writer.images(&vec![shard; 3 * count]).expect("writes");
+                    writer.labels(&vec![shard; count]).expect("writes");
+                }
+            }
+            writer.finish(vec!["one".to_owned(); 10]).expect("writes")
+        };
+        let (whole, other) = [(); 2].map(|()| tempfile::tempdir().expect("a temporary directory")).into();
+        assert_eq!(write(false, whole.path()), write(true, other.path()));
+        let read = |dir: &tempfile::TempDir, shard: u8| {
+            std::fs::read(dir.path().join(format!("images-0000{shard}.safetensors")))
+        };
+        assert!(read(&other, 1).is_err());
+        assert_eq!(read(&whole, 2).expect("written"), read(&other, 2).expect("written"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::stage::{
     Device, Holds, Input, InputFile, Job, ONLY_FILE, OutputFile, OutputPort, Progress, StageError,
 };
 use crate::pipeline::StageName;
-use crate::store::{Artifact, Blob, BlobWriter, Digest, Form, Record, Slot, Stamp, Store};
+use crate::store::{Artifact, Blob, BlobWriter, Chain, Digest, Form, Record, Slot, Stamp, Store};
 
 /// The job of one running stage.
 pub(super) struct StoreJob<'a> {
@@ -24,6 +24,8 @@ pub(super) struct StoreJob<'a> {
     pub(super) observer: &'a dyn Observer,
     pub(super) stop: &'a Stop,
     pub(super) device: Device,
+    /// The chain on which the result lies, for stages that grow.
+    pub(super) chain: Option<Chain>,
     pub(super) made: Mutex<Made>,
 }
 
@@ -33,6 +35,7 @@ pub(super) struct Made {
     files: BTreeMap<String, BTreeMap<String, Blob>>,
     metrics: BTreeMap<String, f64>,
     series: BTreeMap<String, Vec<f64>>,
+    computed: Option<u64>,
 }
 
 impl Made {
@@ -41,7 +44,7 @@ impl Made {
     /// # Errors
     /// If nothing was made on a port, which is a bug of the stage.
     pub(super) fn into_record(self, parts: &KeyParts, ports: &[OutputPort]) -> Result<Record, StageError> {
-        let Made { mut files, metrics, series } = self;
+        let Made { mut files, metrics, series, computed } = self;
         let mut outputs = BTreeMap::new();
         for port in ports {
             let made = files.remove(&port.name).unwrap_or_default();
@@ -55,6 +58,7 @@ impl Made {
         let mut record = Record::new(parts.key(), serde_json::to_value(parts)?, outputs);
         record.metrics = metrics;
         record.series = series;
+        record.computed = computed;
         Ok(record)
     }
 }
@@ -63,6 +67,12 @@ impl StoreJob<'_> {
     fn made(&self) -> MutexGuard<'_, Made> {
         // A panicking stage publishes nothing, so that a poisoned collection is never read.
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn chain(&self) -> &Chain {
+        self.chain
+            .as_ref()
+            .expect("a stage that keeps something on its way says in its identity that it grows")
     }
 
     fn add(&self, port: &str, file: &str, blob: Blob) {
@@ -100,6 +110,33 @@ impl Job for StoreJob<'_> {
         })?;
         self.add(port, file, Blob { digest, stamp });
         Ok(())
+    }
+
+    fn kept(&self) -> Result<Vec<u64>, StageError> {
+        Ok(self.chain().positions()?)
+    }
+
+    fn link(&self, position: u64) -> Option<BTreeMap<String, InputFile>> {
+        let files = self.chain().find(position)?.into_iter();
+        Some(files.map(|(name, (path, blob))| (name, input_file(path, &blob))).collect())
+    }
+
+    fn keep(&self, position: u64, files: &[(&str, Vec<u8>)]) -> Result<(), StageError> {
+        Ok(self.chain().keep(position, files)?)
+    }
+
+    fn keep_output(&self, position: u64, port: &str, file: &str) -> Result<(), StageError> {
+        let blob = self.made().files.get(port).and_then(|files| files.get(file)).copied();
+        let blob = blob.expect("only finished files are kept");
+        Ok(self.chain().refer(position, BTreeMap::from([(file.to_owned(), blob)]))?)
+    }
+
+    fn forget(&self, position: u64) -> Result<(), StageError> {
+        Ok(self.chain().remove(position)?)
+    }
+
+    fn computed(&self, units: u64) {
+        self.made().computed = Some(units);
     }
 
     fn partial(&self) -> Result<PathBuf, StageError> {
@@ -154,14 +191,14 @@ impl OutputFile for StoreFile<'_> {
 
 /// An artifact of the store as a stage gets it.
 pub(super) fn input(store: &Store, artifact: &Artifact) -> Input {
-    let files = artifact.files.iter().map(|(name, blob)| {
-        let file = InputFile {
-            path: store.blob_path(&blob.digest),
-            digest: blob.digest.to_string(),
-            bytes: blob.stamp.bytes,
-        };
-        (name.clone(), file)
-    });
+    let files = artifact
+        .files
+        .iter()
+        .map(|(name, blob)| (name.clone(), input_file(store.blob_path(&blob.digest), blob)));
     debug_assert!(artifact.form == Form::Directory || artifact.files.contains_key(ONLY_FILE));
     Input { digest: artifact.digest.to_string(), files: files.collect() }
+}
+
+fn input_file(path: PathBuf, blob: &Blob) -> InputFile {
+    InputFile { path, digest: blob.digest.to_string(), bytes: blob.stamp.bytes }
 }

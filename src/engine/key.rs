@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::stage::{Device, DeviceUse, Identity};
+use super::stage::{Device, DeviceUse, Growth, Identity};
 use crate::store::Digest;
 
 /// Goes into every key: another number makes every result of earlier versions unreachable.
@@ -70,7 +70,7 @@ impl KeyParts {
         files: BTreeMap<String, Digest>,
         device: Device,
     ) -> KeyParts {
-        let Identity { params, files: _, device: device_use } = identity;
+        let Identity { params, files: _, device: device_use, growth: _ } = identity;
         let device = match device_use {
             DeviceUse::Irrelevant => None,
             DeviceUse::Computes => Some(device.into()),
@@ -101,6 +101,16 @@ impl KeyParts {
             number(value.len(), value.as_bytes());
         });
         hasher.finalize().into()
+    }
+
+    /// The key of the chain on which the result lies: that of the parts without the free parameters.
+    #[must_use]
+    pub fn chain(&self, growth: &Growth) -> Digest {
+        let mut way = self.clone();
+        if let Value::Object(params) = &mut way.params {
+            params.retain(|name, _| !growth.free.contains(&name.as_str()));
+        }
+        way.key()
     }
 
     /// What differs from an earlier key, in the order of paths.
@@ -244,6 +254,20 @@ mod tests {
         ] {
             assert_ne!(parts(one.clone()).key(), parts(other.clone()).key(), "{one} and {other}");
         }
+    }
+
+    #[test]
+    fn keys_that_differ_in_free_parameters_alone_lie_on_one_chain() {
+        let growth = |free| Growth { by: "epochs", length: 0, free, bound: None };
+        let free = growth(&["epochs", "patience"]);
+        let (short, long) = (parts(json!({"lr": 1, "epochs": 2})), parts(json!({"lr": 1, "epochs": 3})));
+        assert_eq!(short.chain(&free), long.chain(&free));
+        assert_ne!(short.chain(&free), parts(json!({"lr": 2, "epochs": 2})).chain(&free));
+        assert_eq!(
+            short.chain(&growth(&[])),
+            short.key(),
+            "without free parameters it has a chain of its own"
+        );
     }
 
     #[test]

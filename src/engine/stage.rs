@@ -36,7 +36,7 @@ pub trait Stage: Send + Sync {
 
     /// What, besides its inputs, its result depends on.
     fn identity(&self) -> Identity {
-        Identity { params: self.params(), files: BTreeMap::new(), device: DeviceUse::Irrelevant }
+        Identity::of(self.params())
     }
 
     /// What it keeps busy while it runs.
@@ -59,6 +59,31 @@ pub struct Identity {
     pub files: BTreeMap<String, PathBuf>,
     /// Whether the kind of device changes the result.
     pub device: DeviceUse,
+    /// How the result grows out of shorter ones, if it does; that changes no result.
+    pub growth: Option<Growth>,
+}
+
+impl Identity {
+    /// Of a stage that depends on parameters alone.
+    #[must_use]
+    pub fn of(params: Value) -> Identity {
+        Identity { params, files: BTreeMap::new(), device: DeviceUse::Irrelevant, growth: None }
+    }
+}
+
+/// How a result lies on a way along which others lie, shorter and longer: a chain. A stage that grows keeps what it
+/// passes ([`Job::keep`], [`Job::keep_output`]) and goes on from what was kept ([`Job::kept`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Growth {
+    /// The parameter that says how far the way goes, such as `epochs`.
+    pub by: &'static str,
+    /// How far it goes, at most.
+    pub length: u64,
+    /// The parameters that only say where to stop, `by` among them: the chain is named by the key without them. None
+    /// if what lies on the way depends on its length, so that only this very result goes on from it.
+    pub free: &'static [&'static str],
+    /// Why there are no free parameters.
+    pub bound: Option<&'static str>,
 }
 
 /// What computes the stages whose result [depends on it](DeviceUse::Computes).
@@ -119,6 +144,36 @@ pub trait Job: Sync {
     /// # Errors
     /// If the input has gone from the store.
     fn share(&self, port: &str, file: &str, from: &InputFile) -> Result<(), StageError>;
+
+    /// The positions on the way to the result at which earlier runs kept something, ascending.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn kept(&self) -> Result<Vec<u64>, StageError>;
+
+    /// The files kept at a position by name, if they are still whole.
+    fn link(&self, position: u64) -> Option<BTreeMap<String, InputFile>>;
+
+    /// Keeps files at a position for later runs to go on from, in place of what was there.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn keep(&self, position: u64, files: &[(&str, Vec<u8>)]) -> Result<(), StageError>;
+
+    /// Keeps at a position that this finished file of an output is part of what is passed there.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn keep_output(&self, position: u64, port: &str, file: &str) -> Result<(), StageError>;
+
+    /// Gives up what is kept at a position.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn forget(&self, position: u64) -> Result<(), StageError>;
+
+    /// Tells how much of the way this run went itself, in the units of positions.
+    fn computed(&self, units: u64);
 
     /// A directory of this key's own that outlives a failed or interrupted run and is removed after success.
     ///

@@ -57,7 +57,7 @@ impl Stage for Speak {
     /// Stages on all cores compute on the run's device.
     fn identity(&self) -> Identity {
         let device = if self.cost == Cost::AllCores { DeviceUse::Computes } else { DeviceUse::Irrelevant };
-        Identity { params: self.params(), files: BTreeMap::new(), device }
+        Identity { device, ..Identity::of(self.params()) }
     }
 
     fn cost(&self) -> Cost {

@@ -11,7 +11,7 @@ use super::event::Observer;
 use super::job::{Made, StoreJob};
 use super::key::KeyParts;
 use super::planner::Planner;
-use super::stage::{Input, StageError};
+use super::stage::{Growth, Input, StageError};
 use crate::pipeline::StageId;
 use crate::store::{Claim, Holder, Record, Slot, Want};
 
@@ -61,6 +61,13 @@ impl Worker<'_> {
         let _ = sender.send(Message::Begun(self.id));
         let begun = Instant::now();
         let decl = self.planner.experiment.pipeline.stage(self.id);
+        let identity = decl.stage.identity();
+        let chain_key = identity.growth.map(|growth| self.parts.chain(&growth));
+        let chain = chain_key.map(|key| self.planner.store.chain(&key));
+        if let (Some(chain), true) = (&chain, self.planner.is_forced(self.id)) {
+            // Whoever asks for it anew does not trust what was kept either.
+            chain.clear()?;
+        }
         let job = StoreJob {
             store: self.planner.store,
             slot: &slot,
@@ -69,23 +76,29 @@ impl Worker<'_> {
             observer: self.observer,
             stop: self.stop,
             device: self.planner.device,
+            chain: chain.clone(),
             made: Made::default().into(),
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| decl.stage.run(&job)));
         let bug = || StageError::message("stopped by a bug in stlpipe; the panic message says where");
         outcome.unwrap_or_else(|_| Err(bug()))?;
-        let files = self.planner.digest_files(&decl.stage.identity());
+        let files = self.planner.digest_files(&identity);
         if files.as_ref() != Ok(&self.parts.files) {
             let message = "a file it reads changed while it ran, so nothing was kept; run it again";
             return Err(StageError::message(message));
         }
         let made = job.made.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut record = made.into_record(&self.parts, &decl.ports.outputs)?;
+        record.chain = chain_key;
         record.seconds = begun.elapsed().as_secs_f64();
         record.started = seconds_since_1970().saturating_sub(record.seconds as u64);
         record.peak_memory = peak_memory();
         record.tool = concat!("stlpipe ", env!("CARGO_PKG_VERSION")).to_owned();
         slot.publish(&record)?;
+        if let (Some(chain), Some(Growth { bound: Some(_), .. })) = (chain, identity.growth) {
+            // Nothing else goes on from it; if it cannot be deleted it does no harm.
+            let _ = chain.clear();
+        }
         Ok(Ending::Made(record.into()))
     }
 

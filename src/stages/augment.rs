@@ -2,6 +2,7 @@
 //! recipe that the loader draws anew in each epoch. What the transforms do is known in the augment folder.
 
 use std::io::Write;
+use std::ops::Range;
 
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -10,10 +11,10 @@ use serde_json::{Value, json};
 
 use super::dataset_port::{DatasetPort, open_plain_dataset};
 use crate::augment::{Recipe, Samples, Transform};
-use crate::dataset::{Dataset, DatasetWriter, MANIFEST_FILE, Manifest, ORIGINS_FILE};
+use crate::dataset::{Dataset, DatasetWriter, MANIFEST_FILE, Manifest, ORIGINS_FILE, SHARD_IMAGES};
 use crate::engine::stage::{
-    Complaint, Cost, Holds, InputPort, Inputs, Job, Need, OutputPort, Ports, Progress, Stage, StageError,
-    StageKind, Unit,
+    Complaint, Cost, Growth, Holds, Identity, InputPort, Inputs, Job, Need, OutputPort, Ports, Progress,
+    Stage, StageError, StageKind, Unit,
 };
 use crate::pipeline::{Check, read_params};
 
@@ -100,6 +101,12 @@ impl Stage for Augment {
         json!(self)
     }
 
+    fn identity(&self) -> Identity {
+        let stored = matches!(self.redraw, Redraw::Never);
+        let growth = Growth { by: "samples", length: self.samples, free: &["samples"], bound: None };
+        Identity { growth: stored.then_some(growth), ..Identity::of(self.params()) }
+    }
+
     fn cost(&self) -> Cost {
         match self.redraw {
             Redraw::Never => Cost::AllCores,
@@ -116,30 +123,57 @@ impl Stage for Augment {
     }
 }
 
-/// Writes all samples; while a block is written, the next one is drawn.
+/// Writes all samples that no earlier run has kept; while a block is written, the next one is drawn.
 fn store_samples(job: &dyn Job, samples: &Samples) -> Result<(), StageError> {
     let port = DatasetPort { job, port: DATASET };
     let mut writer = DatasetWriter::new(port, samples.len(), samples.height(), samples.width());
-    let mut drawn = Block::draw(samples, 0);
-    let mut first = 0;
-    while first < samples.len() {
+    let shards = Manifest::of_images(samples.len(), samples.height(), samples.width()).shards;
+    let mut found = 0;
+    let mut missing = Vec::new();
+    for (number, shard) in shards.iter().enumerate() {
+        let first = number * SHARD_IMAGES;
+        let end = first + shard.count;
+        match job.link((first + SHARD_IMAGES) as u64).filter(|_| shard.count == SHARD_IMAGES) {
+            Some(link) => {
+                job.share(DATASET, &shard.file, &link[&shard.file])?;
+                found += shard.count;
+            }
+            None => {
+                missing.extend((first..end).step_by(BLOCK_SAMPLES).map(|at| at..end.min(at + BLOCK_SAMPLES)))
+            }
+        }
+    }
+    if found > 0 {
+        job.log(&format!("{found} of {} samples were drawn before", samples.len()));
+    }
+    let mut done = found;
+    let mut written = 0;
+    let mut drawn = missing.first().map(|block| Block::draw(samples, block.clone()));
+    for (number, block) in missing.iter().enumerate() {
         job.pause_point()?;
-        let next = first + drawn.labels.len();
-        let (written, following) = rayon::join(
-            || writer.images(&drawn.pixels).and_then(|()| writer.labels(&drawn.labels)),
-            || Block::draw(samples, next),
+        let this = drawn.take().expect("each block is drawn while the one before it is written");
+        writer.skip_shards((block.start - written) / SHARD_IMAGES);
+        let (outcome, next) = rayon::join(
+            || writer.images(&this.pixels).and_then(|()| writer.labels(&this.labels)),
+            || missing.get(number + 1).map(|next| Block::draw(samples, next.clone())),
         );
-        written?;
-        (first, drawn) = (next, following);
+        outcome?;
+        (written, drawn) = (block.end, next);
+        if written % SHARD_IMAGES == 0 {
+            job.keep_output(written as u64, DATASET, &shards[written / SHARD_IMAGES - 1].file)?;
+        }
+        done += block.len();
         job.progress(Progress {
-            done: first as u64,
+            done: done as u64,
             total: Some(samples.len() as u64),
             unit: Unit::Images,
             note: String::new(),
         });
     }
+    writer.skip_shards((samples.len() - written) / SHARD_IMAGES);
     writer.origins(&samples.origins())?;
     writer.finish(samples.classes().to_vec())?;
+    job.computed((samples.len() - found) as u64);
     Ok(())
 }
 
@@ -150,10 +184,10 @@ struct Block {
 }
 
 impl Block {
-    /// Draws the next block of samples; there are none behind the last.
-    fn draw(samples: &Samples, first: usize) -> Block {
+    /// Draws these samples.
+    fn draw(samples: &Samples, which: Range<usize>) -> Block {
         let sample_bytes = 3 * samples.height() * samples.width();
-        let count = BLOCK_SAMPLES.min(samples.len() - first);
+        let (first, count) = (which.start, which.len());
         let mut pixels = vec![0; count * sample_bytes];
         let mut labels = vec![0; count];
         pixels
@@ -226,6 +260,40 @@ mod tests {
         };
         assert_eq!(digests(&few)[1], digests(&many)[1], "the first whole shard");
         assert_ne!(digests(&few)[2], digests(&many)[2], "the partial shard");
+    }
+
+    #[test]
+    fn more_samples_draw_only_those_and_fewer_only_their_partial_shard() {
+        let few = job();
+        augment(&few, &params(1300, "never")).expect("augments");
+        assert_eq!((few.computed_told(), few.kept().expect("readable")), (Some(1300), vec![1000]));
+        let grow = |from: &TestJob, samples: u64| {
+            let (grown, straight) = (job().with_chain_of(from), job());
+            augment(&grown, &params(samples, "never")).expect("augments");
+            augment(&straight, &params(samples, "never")).expect("augments");
+            assert_eq!(grown.output(DATASET).digest, straight.output(DATASET).digest, "{samples} samples");
+            grown
+        };
+        let many = grow(&few, 3100);
+        assert_eq!(
+            (many.computed_told(), many.kept().expect("readable")),
+            (Some(2100), vec![1000, 2000, 3000])
+        );
+        assert_eq!(many.log_lines(), ["1000 of 3100 samples were drawn before"]);
+        assert_eq!(grow(&many, 2500).computed_told(), Some(500));
+        assert_eq!(grow(&many, 2000).computed_told(), Some(0));
+        // A hole in the middle is filled.
+        many.forget(2000).expect("forgotten");
+        assert_eq!(grow(&many, 3000).computed_told(), Some(1000));
+    }
+
+    #[test]
+    fn an_interrupted_run_goes_on_after_its_last_shard() {
+        let first = job().interrupt_after(7);
+        assert!(matches!(augment(&first, &params(2100, "never")), Err(StageError::Interrupted)));
+        let second = job().with_chain_of(&first);
+        augment(&second, &params(2100, "never")).expect("augments");
+        assert_eq!(second.computed_told(), Some(1100));
     }
 
     #[test]

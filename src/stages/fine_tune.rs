@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::checkpoints::{self, Checkpoints};
 use super::learn;
 use super::learning::learning_params;
 use super::model_port::ModelSource;
@@ -88,7 +89,8 @@ impl Stage for FineTune {
     }
 
     fn identity(&self) -> Identity {
-        self.source().identity(self.params())
+        let identity = self.source().identity(checkpoints::without(self.params()));
+        Identity { growth: Some(checkpoints::growth(&self.options(self.trainable.trainable()))), ..identity }
     }
 
     fn cost(&self) -> Cost {
@@ -100,13 +102,8 @@ impl Stage for FineTune {
         let Model { card, classifier, seen } = self.source().open(job, &data.train)?;
         card.check_classes("training", data.train.classes())?;
         let seen = Guard { job, allow: self.allow_overlap }.check_validation(&data, &seen)?;
-        learn::learn(
-            job,
-            &data,
-            &seen,
-            &self.options(self.trainable.trainable()),
-            &card.architecture(),
-            || Ok(classifier),
-        )
+        let options = self.options(self.trainable.trainable());
+        let checkpoints = Checkpoints { job, options: &options, keep: self.checkpoints };
+        learn::learn(&checkpoints, &data, &seen, &card.architecture(), || Ok(classifier))
     }
 }

@@ -1,9 +1,9 @@
 //! What `train` and `fine-tune` share: datasets in, the training loop with the job as its observer, a model
 //! and its history out. Where the first weights come from is their difference.
 
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
 
+use super::checkpoints::Checkpoints;
 use crate::augment::Samples;
 use crate::dataset::Dataset;
 use crate::engine::stage::{
@@ -71,30 +71,27 @@ pub(super) fn data(job: &dyn Job) -> Result<Data, StageError> {
     Ok(Data { train: samples(job, TRAIN)?, val: samples(job, VAL)?, normalisation: Normalisation::default() })
 }
 
-/// Trains from the first weights, or from the last epoch that an earlier run of the same stage finished. `seen` is
-/// what the network will have learnt from.
+/// Trains from the first weights, or from the end of an epoch that an earlier run kept. `seen` is what the network
+/// will have learnt from.
 pub(super) fn learn(
-    job: &dyn Job,
+    checkpoints: &Checkpoints<'_>,
     data: &Data,
     seen: &Seen,
-    options: &Options,
     architecture: &Architecture,
     first: impl FnOnce() -> Result<Classifier, Error>,
 ) -> Result<(), StageError> {
-    let folder = job.partial()?;
-    let state = match Checkpoint::load(&folder, architecture, options, device(job)) {
-        Ok(Some(saved)) => {
+    let Checkpoints { job, options, keep: _ } = *checkpoints;
+    let state = match checkpoints.latest(architecture)? {
+        Some(saved) => {
             job.log(&format!("going on after epoch {}", saved.epochs()));
             saved
         }
-        Ok(None) => Checkpoint::start(first().map_err(told)?, options),
-        Err(error) => {
-            job.log(&format!("starting anew, since what an earlier run saved cannot be read: {error}"));
-            Checkpoint::start(first().map_err(told)?, options)
-        }
+        None => Checkpoint::start(first().map_err(told)?, options),
     };
-    let end = fit(state, data, options, &mut Watch { job, folder: folder.clone(), options })
-        .map_err(|error| stopped(error, &folder, options))?;
+    let found = state.epochs();
+    let end =
+        fit(state, data, options, &mut Watch { checkpoints }).map_err(|error| stopped(error, checkpoints))?;
+    job.computed(u64::from(end.epochs() - found));
     let best = best(&end.history).expect("there is at least one epoch");
     let took = end.times.last().expect("each epoch took its time");
     job.metric("best_epoch", f64::from(best.epoch));
@@ -136,50 +133,53 @@ pub(super) fn told(error: Error) -> StageError {
 }
 
 /// What ended the training, as the engine wants it; where its loss ran away, with what is kept and how to go on.
-fn stopped(error: Error, folder: &Path, options: &Options) -> StageError {
+fn stopped(error: Error, checkpoints: &Checkpoints<'_>) -> StageError {
     if !matches!(error, Error::Diverged { .. } | Error::DivergedInValidation { .. }) {
         return told(error);
     }
-    let kept = match Checkpoint::latest(folder) {
-        Ok(Some(epoch)) => {
+    let kept = match checkpoints.place() {
+        Some(epoch) => {
             format!("the epoch before is kept in {}, but going on from it ends here again", epoch.display())
         }
-        Ok(None) | Err(_) => "no epoch was finished".to_string(),
+        None => "no epoch was finished".to_string(),
     };
-    let Options { lr, warmup, .. } = options;
+    let Options { lr, warmup, .. } = checkpoints.options;
     StageError::message(format!(
         "{error}; {kept}: try an lr below {lr}, or a warmup longer than {warmup} epochs"
     ))
 }
 
-/// Tells the job how the training goes, and saves each epoch.
+/// Tells the job how the training goes, and keeps each epoch.
 struct Watch<'a> {
-    job: &'a dyn Job,
-    folder: PathBuf,
-    options: &'a Options,
+    checkpoints: &'a Checkpoints<'a>,
 }
 
 impl Observer for Watch<'_> {
     fn interrupted(&self) -> bool {
-        self.job.interrupted()
+        self.checkpoints.job.interrupted()
     }
 
     fn after_step(&mut self, step: &Step) {
         let Step { epoch, batch, batches, loss } = *step;
+        let Checkpoints { job, options, keep: _ } = self.checkpoints;
         let images = |epochs: u32, batch: usize| {
-            (u64::from(epochs) * batches as u64 + batch as u64) * self.options.batch as u64
+            (u64::from(epochs) * batches as u64 + batch as u64) * options.batch as u64
         };
-        let note = format!("epoch {epoch}/{}  loss {loss:.3}", self.options.epochs);
-        let (done, total) = (images(epoch - 1, batch), Some(images(self.options.epochs, 0)));
-        self.job.progress(Progress { done, total, unit: Unit::Images, note });
+        let note = format!("epoch {epoch}/{}  loss {loss:.3}", options.epochs);
+        let (done, total) = (images(epoch - 1, batch), Some(images(options.epochs, 0)));
+        job.progress(Progress { done, total, unit: Unit::Images, note });
     }
 
-    fn after_epoch(&mut self, checkpoint: &Checkpoint) -> io::Result<()> {
-        checkpoint.save(&self.folder)?;
+    fn after_epoch(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let Checkpoints { job, options, keep: _ } = self.checkpoints;
+        self.checkpoints.keep(checkpoint).map_err(|error| match error {
+            StageError::Interrupted => Error::Interrupted,
+            StageError::Failed(error) => Error::Keeping(error),
+        })?;
         let Checkpoint { history, times, .. } = checkpoint;
         let (epoch, timing) =
             history.last().zip(times.last()).expect("an epoch has just been finished, and took its time");
-        self.job.log(&line(epoch, self.options.epochs, timing));
+        job.log(&line(epoch, options.epochs, timing));
         Ok(())
     }
 }

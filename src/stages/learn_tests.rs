@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::test_job::TestJob;
 use super::{evaluate, fine_tune, train};
-use crate::engine::stage::{ONLY_FILE, StageError, StageKind};
+use crate::engine::stage::{Job, ONLY_FILE, StageError, StageKind};
 use crate::nn::StateDict;
 use crate::training::test_data::greys_from;
 
@@ -99,7 +99,8 @@ fn a_loss_that_runs_away_leaves_the_epoch_before_it_and_says_how_to_go_on() {
     let params =
         json!({ "model": "lenet", "epochs": 3, "batch": 10, "schedule": { "step": 1, "gamma": 1e30 } });
     let Err(StageError::Failed(error)) = run(&train::KIND, &params, &job) else { panic!("it must fail") };
-    let kept = crate::engine::stage::Job::partial(&job).expect("a folder").join("epoch-000001");
+    let kept =
+        Job::link(&job, 1).expect("whole")["history.jsonl"].path.parent().expect("a folder").to_owned();
     let kept_is_told = format!("; the epoch before is kept in {}", kept.display());
     let told = error.to_string();
     assert!(
@@ -136,13 +137,66 @@ fn optimizers_are_spelled_by_name_or_with_their_figures() {
 }
 
 #[test]
-fn a_checkpoint_that_cannot_be_read_is_told_and_replaced() {
-    let job = with_data(TestJob::new(), &DATA);
-    let broken = std::path::Path::new(&crate::engine::stage::Job::partial(&job).expect("a folder"))
-        .join("epoch-000009");
-    std::fs::create_dir(broken).expect("made");
-    run(&train::KIND, &json!({ "model": "lenet", "epochs": 1, "batch": 10 }), &job).expect("it trains");
-    assert!(job.log_lines()[0].starts_with("starting anew"), "{:?}", job.log_lines());
+fn a_damaged_checkpoint_is_told_and_the_one_before_it_is_taken() {
+    let first = trained(2);
+    let weights = &Job::link(&first, 2).expect("whole")["weights.safetensors"];
+    std::fs::write(&weights.path, "damaged").expect("written");
+    let job = grown(&first, &json!({ "model": "lenet", "epochs": 3, "batch": 10 }));
+    let told = ["what was kept after epoch 2 is damaged, and not used", "going on after epoch 1"];
+    assert_eq!(job.log_lines()[..2], told);
+    assert_eq!(job.computed_told(), Some(2));
+    assert!(results(&job) == results(&trained(3)));
+}
+
+/// A job on the chain of another.
+fn grown(from: &TestJob, params: &Value) -> TestJob {
+    let job = with_data(TestJob::new(), &DATA).with_chain_of(from);
+    run(&train::KIND, params, &job).expect("it trains");
+    job
+}
+
+fn results(job: &TestJob) -> Vec<Vec<u8>> {
+    let files = [("model", "model.safetensors"), ("last", "model.safetensors"), ("history", ONLY_FILE)];
+    files.map(|(port, file)| job.bytes(port, file)).into()
+}
+
+#[test]
+fn more_epochs_train_only_those_and_fewer_none_at_all() {
+    let params = |epochs: u32| json!({ "model": "lenet", "epochs": epochs, "batch": 10 });
+    let three = trained(3);
+    let five = grown(&three, &params(5));
+    assert_eq!(five.computed_told(), Some(2));
+    assert!(results(&five) == results(&trained(5)), "as if in one go");
+    assert_eq!(five.series_told()["seconds"].len(), 5);
+    let two = grown(&five, &params(2));
+    assert_eq!(two.computed_told(), Some(0));
+    assert!(results(&two) == results(&trained(2)), "as if it had ended there");
+}
+
+#[test]
+fn fewer_epochs_train_on_from_the_nearest_one_kept_before() {
+    let params = |epochs: u32| json!({ "model": "lenet", "epochs": epochs, "batch": 10, "checkpoints": 1 });
+    let job = trained_with(&params(5));
+    assert_eq!(Job::kept(&job).expect("readable"), [4, 5], "every fourth, and the last");
+    let three = grown(&job, &params(3));
+    assert_eq!(three.computed_told(), Some(3), "nothing was kept before");
+    assert!(results(&three) == results(&trained(3)));
+    assert_eq!(
+        Job::kept(&three).expect("readable"),
+        [3, 4, 5],
+        "its last epoch is kept beside those of the longer"
+    );
+}
+
+#[test]
+fn less_patience_ends_where_it_would_have_ended() {
+    // From the second epoch on, the rate makes everything worse.
+    let params = |patience: Value| json!({ "model": "lenet", "epochs": 5, "batch": 10, "patience": patience, "schedule": { "step": 1, "gamma": 30 } });
+    let patient = trained_with(&params(Value::Null));
+    let impatient = grown(&patient, &params(json!(1)));
+    let straight = trained_with(&params(json!(1)));
+    assert_eq!(impatient.computed_told(), Some(0));
+    assert!(results(&impatient) == results(&straight));
 }
 
 #[test]

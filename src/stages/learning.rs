@@ -47,6 +47,11 @@ macro_rules! learning_params {
             /// Stop after this many epochs without a better validation loss. Without: never.
             #[serde(default)]
             patience: Option<u32>,
+            /// How many ends of epochs to keep for shorter and longer trainings to go on from, spread evenly over the
+            /// training, besides the last one. Each takes up to four times the disk space of the weights. Changes no
+            /// result.
+            #[serde(default = "crate::stages::learning::defaults::checkpoints")]
+            checkpoints: u32,
             /// Go on even if images of `val` are among those that the network learns from, or has learnt from before.
             #[serde(default)]
             allow_overlap: bool,
@@ -88,6 +93,10 @@ pub(super) mod defaults {
 
     pub fn weight_decay() -> f64 {
         1e-4
+    }
+
+    pub fn checkpoints() -> u32 {
+        10
     }
 
     pub fn seed() -> u64 {

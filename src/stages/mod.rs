@@ -2,6 +2,7 @@
 //! that knows how to do the work. A stage knows nothing of the plan, the store or the terminal.
 
 pub mod augment;
+mod checkpoints;
 pub mod command;
 mod dataset_port;
 pub mod decode;

@@ -59,7 +59,7 @@ impl ModelSource<'_> {
             params.insert(ACTIVATION.to_owned(), json!(self.activation.unwrap_or_default()));
         }
         let files = self.weights.map(|path| (WEIGHTS.to_owned(), path.to_owned()));
-        Identity { params, files: files.into_iter().collect(), device: DeviceUse::Computes }
+        Identity { files: files.into_iter().collect(), device: DeviceUse::Computes, ..Identity::of(params) }
     }
 
     /// The network, and what is known about it. Weights from outside know no classes and no images: they get the

@@ -23,6 +23,8 @@ pub(crate) struct TestJob {
     log: Mutex<Vec<String>>,
     metrics: Mutex<BTreeMap<String, f64>>,
     series: Mutex<BTreeMap<String, Vec<f64>>>,
+    chain: Mutex<BTreeMap<u64, BTreeMap<String, InputFile>>>,
+    computed: Mutex<Option<u64>>,
     pause_points_left: AtomicUsize,
 }
 
@@ -37,6 +39,8 @@ impl TestJob {
             log: Mutex::default(),
             metrics: Mutex::default(),
             series: Mutex::default(),
+            chain: Mutex::default(),
+            computed: Mutex::default(),
             pause_points_left: AtomicUsize::new(usize::MAX),
         }
     }
@@ -68,6 +72,13 @@ impl TestJob {
     /// Binds an input port to any artifact.
     pub(crate) fn with_input(mut self, port: &str, input: Input) -> TestJob {
         self.inputs.insert(port.to_owned(), input);
+        self
+    }
+
+    /// Finds on its way what another job kept there; that job must outlive this one.
+    pub(crate) fn with_chain_of(self, other: &TestJob) -> TestJob {
+        *self.chain.lock().expect("no test thread panicked") =
+            other.chain.lock().expect("no test thread panicked").clone();
         self
     }
 
@@ -107,6 +118,11 @@ impl TestJob {
     /// Everything told through [`Job::series`].
     pub(crate) fn series_told(&self) -> BTreeMap<String, Vec<f64>> {
         self.series.lock().expect("no test thread panicked").clone()
+    }
+
+    /// What was told last through [`Job::computed`].
+    pub(crate) fn computed_told(&self) -> Option<u64> {
+        *self.computed.lock().expect("no test thread panicked")
     }
 
     fn output_path(&self, port: &str, file: &str) -> Result<PathBuf, StageError> {
@@ -150,6 +166,42 @@ impl Job for TestJob {
     fn share(&self, port: &str, file: &str, from: &InputFile) -> Result<(), StageError> {
         add_output(&self.outputs, port, file, from.clone());
         Ok(())
+    }
+
+    fn kept(&self) -> Result<Vec<u64>, StageError> {
+        Ok(self.chain.lock().expect("no test thread panicked").keys().copied().collect())
+    }
+
+    fn link(&self, position: u64) -> Option<BTreeMap<String, InputFile>> {
+        let link = self.chain.lock().expect("no test thread panicked").get(&position)?.clone();
+        link.values().all(|file| input_file(file.path.clone()).is_ok_and(|now| now == *file)).then_some(link)
+    }
+
+    fn keep(&self, position: u64, files: &[(&str, Vec<u8>)]) -> Result<(), StageError> {
+        let mut link = BTreeMap::new();
+        for (name, bytes) in files {
+            let path = self.dir.path().join("chain").join(position.to_string()).join(name);
+            make_parent(&path)?;
+            fs::write(&path, bytes)?;
+            link.insert((*name).to_owned(), input_file(path)?);
+        }
+        self.chain.lock().expect("no test thread panicked").insert(position, link);
+        Ok(())
+    }
+
+    fn keep_output(&self, position: u64, port: &str, file: &str) -> Result<(), StageError> {
+        let link = BTreeMap::from([(file.to_owned(), self.output(port).files[file].clone())]);
+        self.chain.lock().expect("no test thread panicked").insert(position, link);
+        Ok(())
+    }
+
+    fn forget(&self, position: u64) -> Result<(), StageError> {
+        self.chain.lock().expect("no test thread panicked").remove(&position);
+        Ok(())
+    }
+
+    fn computed(&self, units: u64) {
+        *self.computed.lock().expect("no test thread panicked") = Some(units);
     }
 
     fn partial(&self) -> Result<PathBuf, StageError> {

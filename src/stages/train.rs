@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::checkpoints::{self, Checkpoints};
 use super::learn;
 use super::learning::learning_params;
 use super::overlap::Guard;
@@ -48,7 +49,11 @@ impl Stage for Train {
     }
 
     fn identity(&self) -> Identity {
-        Identity { params: self.params(), files: [].into(), device: DeviceUse::Computes }
+        Identity {
+            device: DeviceUse::Computes,
+            growth: Some(checkpoints::growth(&self.options(Trainable::All))),
+            ..Identity::of(checkpoints::without(self.params()))
+        }
     }
 
     fn cost(&self) -> Cost {
@@ -61,6 +66,8 @@ impl Stage for Train {
         let classes = data.train.classes().len();
         let architecture = Architecture { network: self.model, activation: self.activation, classes };
         let first = || Ok(Classifier::new(&architecture, self.seed, learn::device(job))?);
-        learn::learn(job, &data, &seen, &self.options(Trainable::All), &architecture, first)
+        let options = self.options(Trainable::All);
+        let checkpoints = Checkpoints { job, options: &options, keep: self.checkpoints };
+        learn::learn(&checkpoints, &data, &seen, &architecture, first)
     }
 }

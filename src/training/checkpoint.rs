@@ -1,9 +1,7 @@
 //! Everything a training needs to go on after an epoch as if it had never stopped, in memory and as files. It
-//! does not know when it is saved.
+//! does not know when and where they are kept.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
 
 use super::average;
 use super::error::Error;
@@ -84,6 +82,18 @@ impl Checkpoint {
         self.epochs() >= options.epochs || options.patience.is_some_and(|patience| since_best >= patience)
     }
 
+    /// Whether a training with these options goes on beyond here or ends exactly here, rather than before.
+    #[must_use]
+    pub fn is_passed_by(&self, options: &Options) -> bool {
+        let ends_before = |epochs: usize| {
+            let history = &self.history[..epochs];
+            history::best(history).is_some_and(|best| {
+                options.patience.is_some_and(|patience| epochs - best.epoch as usize >= patience as usize)
+            })
+        };
+        self.epochs() <= options.epochs && !(1..self.history.len()).any(ends_before)
+    }
+
     /// Its files: their names and bytes, which are the same whenever the same training is at the same epoch.
     #[must_use]
     pub fn files(&self) -> Vec<(&'static str, Vec<u8>)> {
@@ -141,72 +151,5 @@ impl Checkpoint {
             history,
             times,
         })
-    }
-
-    /// Saves it in a folder in the place of an older one; whoever looks finds either of them, whole.
-    ///
-    /// # Errors
-    /// If the disk refuses.
-    pub fn save(&self, folder: &Path) -> io::Result<()> {
-        let name = format!("epoch-{:06}", self.epochs());
-        let unfinished = folder.join("unfinished");
-        remove(&unfinished)?;
-        fs::create_dir_all(&unfinished)?;
-        for (file, bytes) in self.files().into_iter().chain([self.times_file()]) {
-            let mut file = File::create(unfinished.join(file))?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-        }
-        File::open(&unfinished)?.sync_all()?;
-        remove(&folder.join(&name))?;
-        fs::rename(&unfinished, folder.join(&name))?;
-        File::open(folder)?.sync_all()?;
-        for older in saved(folder)?.into_iter().filter(|saved| *saved != name) {
-            remove(&folder.join(older))?;
-        }
-        Ok(())
-    }
-
-    /// The folder of the latest one saved in a folder, if there is any.
-    ///
-    /// # Errors
-    /// If the disk refuses.
-    pub fn latest(folder: &Path) -> io::Result<Option<PathBuf>> {
-        Ok(saved(folder)?.pop().map(|name| folder.join(name)))
-    }
-
-    /// The latest one saved in a folder, if there is any, to go on on a device.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    pub fn load(
-        folder: &Path,
-        architecture: &Architecture,
-        options: &Options,
-        device: Device,
-    ) -> Result<Option<Checkpoint>, Error> {
-        let Some(latest) = Checkpoint::latest(folder)? else { return Ok(None) };
-        let read = |file: &str| fs::read(latest.join(file));
-        Checkpoint::from_files(architecture, options, device, read).map(Some)
-    }
-}
-
-/// The names of saved checkpoints, the latest last.
-fn saved(folder: &Path) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if name.starts_with("epoch-") {
-            names.push(name);
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
-}
-
-fn remove(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }

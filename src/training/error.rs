@@ -77,6 +77,9 @@ pub enum Error {
     /// The network failed.
     #[error(transparent)]
     Network(#[from] nn::Error),
+    /// The end of an epoch could not be kept.
+    #[error("{0}")]
+    Keeping(Box<dyn std::error::Error + Send + Sync>),
     /// The disk failed.
     #[error(transparent)]
     Disk(#[from] std::io::Error),

@@ -1,7 +1,6 @@
 //! The training loop. It takes its randomness from the options' seed, its data and its observer as arguments,
-//! and leaves saving and showing to the observer.
+//! and leaves keeping and showing to the observer.
 
-use std::io;
 use std::time::Instant;
 
 use super::checkpoint::Checkpoint;
@@ -32,11 +31,11 @@ pub trait Observer {
     /// Hears of each step.
     fn after_step(&mut self, step: &Step);
 
-    /// Hears of each epoch, the last one in `checkpoint.history` and `checkpoint.times`; the place to save it.
+    /// Hears of each epoch, the last one in `checkpoint.history` and `checkpoint.times`; the place to keep it.
     ///
     /// # Errors
-    /// If saving fails, which ends the training.
-    fn after_epoch(&mut self, checkpoint: &Checkpoint) -> io::Result<()>;
+    /// If keeping it fails, which ends the training.
+    fn after_epoch(&mut self, checkpoint: &Checkpoint) -> Result<(), Error>;
 }
 
 /// How far an epoch is.

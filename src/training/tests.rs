@@ -1,7 +1,6 @@
 //! What the loop promises: it learns, it goes on where it stopped bit for bit, it stops when it must.
 
 use std::io;
-use std::path::Path;
 
 use tempfile::TempDir;
 
@@ -37,20 +36,33 @@ impl Greys {
     }
 }
 
-/// Stops after so many steps, and saves each epoch if given a folder.
-struct Recorder<'a> {
+/// A file of a checkpoint: its name and bytes.
+type File = (&'static str, Vec<u8>);
+
+/// Stops after so many steps, and keeps the files of each epoch.
+struct Recorder {
     steps_left: usize,
-    folder: Option<&'a Path>,
     steps: Vec<Step>,
+    kept: Vec<Vec<File>>,
 }
 
-impl Recorder<'_> {
-    fn new() -> Recorder<'static> {
-        Recorder { steps_left: usize::MAX, folder: None, steps: Vec::new() }
+impl Recorder {
+    fn new() -> Recorder {
+        Recorder { steps_left: usize::MAX, steps: Vec::new(), kept: Vec::new() }
+    }
+
+    /// The last kept checkpoint.
+    fn reload(&self, options: &Options) -> Checkpoint {
+        let files = self.kept.last().expect("an epoch was finished");
+        let read = |name: &str| {
+            let file = files.iter().find(|(known, _)| *known == name);
+            file.map(|(_, bytes)| bytes.clone()).ok_or_else(|| io::ErrorKind::NotFound.into())
+        };
+        Checkpoint::from_files(&LENET, options, Device::Cpu, read).expect("readable")
     }
 }
 
-impl Observer for Recorder<'_> {
+impl Observer for Recorder {
     fn interrupted(&self) -> bool {
         self.steps.len() >= self.steps_left
     }
@@ -59,8 +71,9 @@ impl Observer for Recorder<'_> {
         self.steps.push(*step);
     }
 
-    fn after_epoch(&mut self, checkpoint: &Checkpoint) -> io::Result<()> {
-        self.folder.map_or(Ok(()), |folder| checkpoint.save(folder))
+    fn after_epoch(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.kept.push(checkpoint.files().into_iter().chain([checkpoint.times_file()]).collect());
+        Ok(())
     }
 }
 
@@ -98,12 +111,10 @@ fn a_training_goes_on_bit_for_bit_where_it_was_stopped() {
     let greys = Greys::new(25, 10);
     let straight = greys.fit(&options(4), &mut Recorder::new()).expect("it trains");
 
-    let folder = tempfile::tempdir().expect("a folder");
     // Two steps per epoch: this stops in the middle of the third.
-    let mut stopped = Recorder { steps_left: 5, folder: Some(folder.path()), ..Recorder::new() };
+    let mut stopped = Recorder { steps_left: 5, ..Recorder::new() };
     assert!(matches!(greys.fit(&options(4), &mut stopped), Err(Error::Interrupted)));
-    let saved =
-        Checkpoint::load(folder.path(), &LENET, &options(4), Device::Cpu).expect("readable").expect("saved");
+    let saved = stopped.reload(&options(4));
     assert_eq!(saved.epochs(), 2);
     let times = saved.times.clone();
     let resumed = fit(saved, &greys.data, &options(4), &mut Recorder::new()).expect("it trains");
@@ -120,12 +131,9 @@ fn every_optimizer_and_an_average_go_on_bit_for_bit() {
         (Method::Sgd { momentum: 0.9, nesterov: true }, Some(0.5)),
     ] {
         let options = |epochs| Options { optimizer, ema, warmup: 1, ..self::options(epochs) };
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut saving = Recorder { folder: Some(folder.path()), ..Recorder::new() };
-        greys.fit(&options(2), &mut saving).expect("it trains");
-        let saved = Checkpoint::load(folder.path(), &LENET, &options(3), Device::Cpu)
-            .expect("readable")
-            .expect("saved");
+        let mut keeping = Recorder::new();
+        greys.fit(&options(2), &mut keeping).expect("it trains");
+        let saved = keeping.reload(&options(3));
         let resumed = fit(saved, &greys.data, &options(3), &mut Recorder::new()).expect("it trains");
         let straight = greys.fit(&options(3), &mut Recorder::new()).expect("it trains");
         assert!(resumed.files() == straight.files(), "{optimizer:?}");
@@ -171,19 +179,6 @@ fn the_number_of_threads_changes_no_byte() {
 }
 
 #[test]
-fn only_the_latest_checkpoint_is_kept() {
-    let greys = Greys::new(20, 10);
-    let folder = tempfile::tempdir().expect("a folder");
-    assert!(Checkpoint::load(folder.path(), &LENET, &options(2), Device::Cpu).expect("readable").is_none());
-    greys
-        .fit(&options(2), &mut Recorder { folder: Some(folder.path()), ..Recorder::new() })
-        .expect("it trains");
-    let names: Vec<_> =
-        std::fs::read_dir(&folder).expect("there").map(|e| e.expect("there").file_name()).collect();
-    assert_eq!(names, ["epoch-000002"]);
-}
-
-#[test]
 fn patience_ends_a_training_that_gets_no_better() {
     let greys = Greys::new(20, 10);
     let mut end = greys.fit(&options(1), &mut Recorder::new()).expect("it trains");
@@ -193,6 +188,10 @@ fn patience_ends_a_training_that_gets_no_better() {
     assert!(!end.is_finished(&patient));
     end.finish(Epoch { epoch: 3, ..worse }, TOOK);
     assert!(end.is_finished(&patient));
+    let passed_by = |patience| end.is_passed_by(&Options { patience, epochs: 10, ..options(1) });
+    assert!(passed_by(None) && passed_by(Some(2)), "it may end here");
+    assert!(!passed_by(Some(1)), "it would have ended before");
+    assert!(!end.is_passed_by(&options(2)), "it is not that long");
     let end = fit(end, &greys.data, &patient, &mut Recorder::new()).expect("nothing is left to do");
     assert_eq!(end.epochs(), 3);
 }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use self::process::Cut;
 use self::workspace::{Workspace, files_below, is_directory, stays_inside};
 use crate::engine::stage::{
-    Complaint, Cost, DeviceUse, Holds, Identity, Inputs, Job, OutputPort, Ports, Stage, StageError, StageKind,
+    Complaint, Cost, Holds, Identity, Inputs, Job, OutputPort, Ports, Stage, StageError, StageKind,
 };
 use crate::pipeline::{Check, read_params};
 
@@ -201,7 +201,7 @@ impl Stage for Command {
     fn identity(&self) -> Identity {
         let Command { run, deps: _, outs, env: _, timeout: _ } = self;
         let params = json!({ "run": run, "outs": outs, "env": self.environment() });
-        Identity { params, files: self.dependencies(), device: DeviceUse::Irrelevant }
+        Identity { files: self.dependencies(), ..Identity::of(params) }
     }
 
     fn cost(&self) -> Cost {

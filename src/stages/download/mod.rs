@@ -25,8 +25,8 @@ use self::checksum::{Digest, Expected, for_each_block};
 use self::source::Source;
 use self::transfer::{Patience, Transfer, check_room};
 use crate::engine::stage::{
-    Complaint, Cost, DeviceUse, Holds, Identity, Inputs, Job, ONLY_FILE, OutputPort, Ports, Progress, Stage,
-    StageError, StageKind, Unit,
+    Complaint, Cost, Holds, Identity, Inputs, Job, ONLY_FILE, OutputPort, Ports, Progress, Stage, StageError,
+    StageKind, Unit,
 };
 use crate::pipeline::{Check, read_params};
 
@@ -150,7 +150,7 @@ impl Stage for Download {
             Source::Web(_) if self.expected().identifies_the_bytes() => {}
             Source::Web(_) => params["url"] = json!(url),
         }
-        Identity { params, files, device: DeviceUse::Irrelevant }
+        Identity { files, ..Identity::of(params) }
     }
 
     fn cost(&self) -> Cost {
