@@ -83,14 +83,18 @@ impl Workspace {
 
     /// How many files there are under a folder.
     pub fn count_files(&self, folder: &str) -> usize {
-        fn count(dir: &Path) -> usize {
-            let Ok(entries) = fs::read_dir(dir) else { return 0 };
-            entries
-                .map(|entry| entry.expect("readable").path())
-                .map(|path| if path.is_dir() { count(&path) } else { 1 })
-                .sum()
-        }
-        count(&self.path(folder))
+        self.files(folder).len()
+    }
+
+    /// All files under a folder.
+    pub fn files(&self, folder: &str) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.path(folder)) else { return Vec::new() };
+        let paths = entries.map(|entry| entry.expect("readable").path());
+        let below = |path: PathBuf| {
+            let inside = path.strip_prefix(self.dir.path()).ok().and_then(Path::to_str).map(str::to_owned);
+            if path.is_dir() { self.files(&inside.expect("a plain name")) } else { vec![path] }
+        };
+        paths.flat_map(below).collect()
     }
 }
 
