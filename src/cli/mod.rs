@@ -2,6 +2,7 @@
 //! place that prints.
 
 mod args;
+mod bench;
 mod cache;
 mod device;
 mod doctor;
@@ -50,6 +51,9 @@ enum Command {
     /// Look into the store.
     #[command(subcommand)]
     Cache(cache::Command),
+    /// Measure this machine: one line of JSON per measurement.
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Look at the machine, the store's folder and the GPUs, and say what will not work.
     Doctor(doctor::Args),
     /// Print the JSON Schema of the pipeline language, for editors.
@@ -76,6 +80,7 @@ fn dispatch(command: &Command, out: &mut dyn Write) -> Result<ExitCode, Failure>
         Command::Show(args) => show::show(args, out),
         Command::Get(args) => get::get(args, out),
         Command::Cache(command) => cache::cache(command, out),
+        Command::Bench(command) => bench::bench(command, out),
         Command::Doctor(args) => doctor::doctor(args, out),
         Command::Schema(args) => schema::schema(args, out),
     }

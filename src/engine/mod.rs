@@ -27,6 +27,7 @@ pub use reason::{FileChange, Reason};
 pub use registry::Registry;
 pub use run::{Limits, OnFailure, Summary, run};
 pub use state::{Signal, State};
+pub use worker::peak_memory;
 
 use crate::graph::{self, Graph};
 use crate::pipeline::{Pipeline, Problems, Setting, StageId};

@@ -134,7 +134,8 @@ pub(super) fn seconds_since_1970() -> u64 {
 }
 
 /// The largest resident memory of this process so far, in bytes, where the system tells.
-fn peak_memory() -> Option<u64> {
+#[must_use]
+pub fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)

@@ -322,3 +322,25 @@ fn doctor_looks_at_machine_store_and_gpus() {
         "1 problem found",
     ]);
 }
+
+#[test]
+fn bench_prints_one_line_of_json() {
+    let ws = Workspace::new("");
+    ws.write("file", [7; 5000]);
+    let train = ["--model", "resnext", "--size", "32", "--batch", "4", "--steps", "1", "--threads", "1"];
+    for (words, figure) in [
+        ([&["train"][..], &train].concat(), "images_per_second"),
+        ([&["evaluate"][..], &train].concat(), "seconds_per_step"),
+        (["augment", "--images", "20"].into(), "images_per_second"),
+        (["hash", "file"].into(), "bytes_per_second"),
+    ] {
+        let said = ws.call(&[&["bench"][..], &words].concat()).succeeds();
+        let line: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+        assert_eq!(line["bench"], words[0]);
+        assert!(line[figure].as_f64().is_some_and(|figure| figure > 0.0), "{line}");
+        assert!(line["peak_rss_bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{line}");
+    }
+    ws.call(&["bench", "train", "--model", "lenett"])
+        .exits(2)
+        .says(["[possible values: lenet, custom_net, resnext]"]);
+}

@@ -1,0 +1,77 @@
+//! `stlpipe bench`: measures one kind of work and prints one line of JSON, so that anyone can compare machines,
+//! versions and other programs. Each measurement warms up first.
+
+mod augment;
+mod decode;
+mod hash;
+mod network;
+
+use std::io::Write;
+use std::num::NonZero;
+use std::process::ExitCode;
+
+use serde_json::{Map, Value, json};
+
+use super::exit::Failure;
+use super::memory;
+use crate::engine;
+
+/// What to measure.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Train a network on one batch: forward, backward and a step of Adam.
+    Train(network::Args),
+    /// Classify one batch.
+    Evaluate(network::Args),
+    /// Draw random samples of 96 x 96 pictures: rotate, resized-crop, color-jitter, hflip.
+    Augment(augment::Args),
+    /// Read an STL-10 archive and turn its images to row-major order, in memory.
+    Decode(decode::Args),
+    /// Hash a file.
+    Hash(hash::Args),
+}
+
+/// How many cores to use.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Threads {
+    /// Cores to use [default: all].
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZero<usize>>,
+}
+
+impl Threads {
+    /// Sets the program up for as many, as a run does, and returns their number.
+    fn set_up(&self) -> usize {
+        let threads = self.threads.or_else(|| std::thread::available_parallelism().ok());
+        let threads = threads.map_or(1, NonZero::get);
+        // Fails only if a pool was built before, which no other command does.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        memory::keep_freed_blocks();
+        threads
+    }
+}
+
+pub(super) fn bench(command: &Command, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+    let mut line = match command {
+        Command::Train(args) => network::train(args)?,
+        Command::Evaluate(args) => network::evaluate(args)?,
+        Command::Augment(args) => augment::augment(args)?,
+        Command::Decode(args) => decode::decode(args)?,
+        Command::Hash(args) => hash::hash(args)?,
+    };
+    line.insert("peak_rss_bytes".to_owned(), json!(engine::peak_memory()));
+    line.insert("version".to_owned(), json!(env!("CARGO_PKG_VERSION")));
+    writeln!(out, "{}", Value::Object(line))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was measured, by name.
+type Measured = Map<String, Value>;
+
+/// The object of a `json!` literal.
+fn measured(value: Value) -> Measured {
+    match value {
+        Value::Object(map) => map,
+        other => unreachable!("{other} is no object"),
+    }
+}
