@@ -58,7 +58,7 @@ pub struct Moments {
 /// [`Composed`](super::composed::Composed).
 pub trait Backend: Debug + Default + Clone + Send + 'static {}
 
-/// A way to compute the networks on a device. Every operation but `rescale` is differentiable.
+/// A way to compute the networks on a device. Every operation is differentiable unless it says otherwise.
 pub trait Kernels<D: Device<f32>>: Backend {
     /// act(x * filters + bias), where `*` is the cross-correlation that deep learning calls convolution.
     fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize, T: Tape<f32, D>>(
@@ -67,6 +67,17 @@ pub trait Kernels<D: Device<f32>>: Backend {
         bias: Option<&PerChannel<O, D>>,
         how: Convolution,
     ) -> Answer<Maps<O, D, T>, D>;
+
+    /// factor act(x * filters + bias) + offset, with a factor and an offset per channel, without a gradient.
+    fn convolve_mapped<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
+        x: Maps<I, D>,
+        filters: &Filters<O, PER_GROUP, K, D>,
+        bias: Option<&PerChannel<O, D>>,
+        how: Convolution,
+        (factor, offset): (&PerChannel<O, D>, &PerChannel<O, D>),
+    ) -> Answer<Maps<O, D>, D> {
+        Self::rescale(Self::convolve(x, filters, bias, how)?, factor, offset, 1.0)
+    }
 
     /// act(scale (x - mean) / sqrt(variance + eps) + shift) by the batch's own mean and biased variance, which
     /// it also returns.

@@ -3,22 +3,16 @@
 //! With x (batch, in, height, width), filters w (out, in / groups, K, K):
 //! y[n, o, r, c] = act(b[o] + sum over i, s, t of w[o, i, s, t] x[n, i, r stride + s - padding, ..]).
 
+use super::finish::Output;
 use super::geometry::Geometry;
 use super::matrix::Rounding;
 use super::{unfolded, winograd};
 
 /// The output for a batch x.
-pub fn forward(
-    g: &Geometry,
-    x: &[f32],
-    filters: &[f32],
-    bias: Option<&[f32]>,
-    negative_slope: f32,
-    rounding: Rounding,
-) -> Vec<f32> {
+pub fn forward(g: &Geometry, x: &[f32], filters: &[f32], finish: Output, rounding: Rounding) -> Vec<f32> {
     match winograd::Tiling::of(g) {
-        Some(tiling) => tiling.forward(g, x, filters, bias, negative_slope, rounding),
-        None => unfolded::forward(g, x, filters, bias, negative_slope, rounding),
+        Some(tiling) => tiling.forward(g, x, filters, finish, rounding),
+        None => unfolded::forward(g, x, filters, finish, rounding),
     }
 }
 
@@ -124,9 +118,17 @@ mod tests {
             }
             y.iter_mut().filter(|y| **y < 0.0).for_each(|y| *y *= 0.25);
 
+            let finish = Output { bias: Some(&bias), negative_slope: 0.25, map: None };
             for rounding in [Rounding::Plain, Rounding::Careful] {
-                assert_near("output", &g, &forward(&g, &x, &w, Some(&bias), 0.25, rounding), &y);
+                assert_near("output", &g, &forward(&g, &x, &w, finish, rounding), &y);
             }
+            let map = (numbers(channels.1, 6), numbers(channels.1, 7));
+            let finish = Output { map: Some((&map.0, &map.1)), ..finish };
+            for (i, y) in y.iter_mut().enumerate() {
+                let channel = i / g.out_space() % channels.1;
+                *y = f64::from(map.0[channel]) * *y + f64::from(map.1[channel]);
+            }
+            assert_near("mapped output", &g, &forward(&g, &x, &w, finish, Rounding::Plain), &y);
             assert_near("gradient of the filters", &g, &filter_gradient(&g, &x, &dy), &dw);
             let mut ours = before;
             add_input_gradient(&g, &dy, &w, &mut ours);

@@ -5,6 +5,7 @@
 mod affine;
 mod convolution;
 mod elementwise;
+mod finish;
 mod geometry;
 mod lanes;
 mod matrix;
@@ -23,6 +24,7 @@ use dfdx::prelude::*;
 use super::kernels::{
     Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, PerChannel, Rows, Source, Traced,
 };
+use finish::Output;
 use geometry::Geometry;
 use matrix::Rounding;
 
@@ -52,24 +54,14 @@ impl Kernels<Cpu> for Fused {
         bias: Option<&PerChannel<O, Cpu>>,
         how: Convolution,
     ) -> Answer<Maps<O, Cpu, T>, Cpu> {
-        const { assert!(I.is_multiple_of(PER_GROUP), "groups divide the channels") };
         let (x, mut tape) = x.split_tape();
         let (batch, _, height, width) = *x.shape();
-        let geometry = Geometry {
-            channels: (I, O),
-            groups: I / PER_GROUP,
-            kernel: K,
-            stride: how.stride,
-            padding: how.padding,
-            height,
-            width,
-        };
+        let geometry = geometry::<I, O, PER_GROUP, K>(how, height, width);
         let y = convolution::forward(
             &geometry,
             values(&x),
             values(filters),
-            bias.map(values),
-            how.negative_slope,
+            Output { bias: bias.map(values), negative_slope: how.negative_slope, map: None },
             if T::OWNS_TAPE { Rounding::Careful } else { Rounding::Plain },
         );
         let y: Maps<O, Cpu> =
@@ -91,6 +83,21 @@ impl Kernels<Cpu> for Fused {
             Ok(())
         });
         Ok(y.put_tape(tape))
+    }
+
+    fn convolve_mapped<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
+        x: Maps<I, Cpu>,
+        filters: &Filters<O, PER_GROUP, K, Cpu>,
+        bias: Option<&PerChannel<O, Cpu>>,
+        how: Convolution,
+        (factor, offset): (&PerChannel<O, Cpu>, &PerChannel<O, Cpu>),
+    ) -> Answer<Maps<O, Cpu>, Cpu> {
+        let (batch, _, height, width) = *x.shape();
+        let geometry = geometry::<I, O, PER_GROUP, K>(how, height, width);
+        let map = Some((values(factor), values(offset)));
+        let finish = Output { bias: bias.map(values), negative_slope: how.negative_slope, map };
+        let y = convolution::forward(&geometry, values(&x), values(filters), finish, Rounding::Plain);
+        x.device().try_tensor_from_vec(y, (batch, Const, geometry.out_height(), geometry.out_width()))
     }
 
     fn normalize<const C: usize>(
@@ -210,6 +217,17 @@ impl Kernels<Cpu> for Fused {
         });
         Ok(y.put_tape(tape))
     }
+}
+
+/// The sizes of a convolution.
+fn geometry<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
+    how: Convolution,
+    height: usize,
+    width: usize,
+) -> Geometry {
+    const { assert!(I.is_multiple_of(PER_GROUP), "groups divide the channels") };
+    let Convolution { stride, padding, .. } = how;
+    Geometry { channels: (I, O), groups: I / PER_GROUP, kernel: K, stride, padding, height, width }
 }
 
 /// The values of a contiguous tensor, row-major.

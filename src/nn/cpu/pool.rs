@@ -1,11 +1,16 @@
 //! Pooling of planes (height, width): the maximum over windows, and the mean over the whole plane.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
+
+use super::lanes::vectorize;
+use super::scratch;
 
 /// Windows of side `side`, `stride` apart, over planes with `padding` beyond each edge.
 #[derive(Debug, Clone, Copy)]
 pub struct Window {
-    /// Rows and columns of a window, at most 16.
+    /// Rows and columns of a window, at most 15.
     pub side: usize,
     /// Steps between neighbouring windows.
     pub stride: usize,
@@ -28,28 +33,60 @@ impl Window {
         (self.width + 2 * self.padding - self.side) / self.stride + 1
     }
 
-    /// The largest value of the window at output (row, column), and where in the window it stands.
-    fn largest(&self, plane: &[f32], row: usize, column: usize) -> (f32, u8) {
-        let rows = self.inside(row, self.height);
-        let mut found = None;
-        for y in rows {
-            for x in self.inside(column, self.width) {
-                let source = (row * self.stride + y - self.padding) * self.width + column * self.stride + x
-                    - self.padding;
-                let value = plane[source];
-                match found {
-                    Some((largest, _)) if !(value > largest || value.is_nan()) => {}
-                    _ => found = Some((value, (y * self.side + x) as u8)),
+    /// The places within a window that lie within the plane, along one axis.
+    fn inside(&self, at: usize, size: usize) -> Range<usize> {
+        let start = at * self.stride;
+        self.padding.saturating_sub(start)..self.side.min(size + self.padding - start)
+    }
+
+    /// The columns of the result whose windows have their column `x` within the plane, and the column of the plane
+    /// that it is for the first of them.
+    fn columns(&self, x: usize) -> (Range<usize>, usize) {
+        let first = self.padding.saturating_sub(x).div_ceil(self.stride);
+        let end = (self.width + self.padding).saturating_sub(x).div_ceil(self.stride).min(self.out_width());
+        (first.min(end)..end, (first * self.stride + x).saturating_sub(self.padding))
+    }
+
+    /// One row of the result: the largest values, and where in their windows they stand.
+    #[inline(always)]
+    fn largest(&self, plane: &[f32], row: usize, y: &mut [f32], winners: &mut [f32]) {
+        winners.fill(NOBODY);
+        for window_row in self.inside(row, self.height) {
+            let source = row * self.stride + window_row - self.padding;
+            let source = &plane[source * self.width..][..self.width];
+            for window_column in 0..self.side {
+                let (columns, first) = self.columns(window_column);
+                if columns.is_empty() {
+                    continue;
+                }
+                let challenger = (window_row * self.side + window_column) as f32;
+                let (y, winners) = (&mut y[columns.clone()], &mut winners[columns]);
+                let source = &source[first..];
+                if self.stride == 2 {
+                    // All but perhaps the last value come in pairs of which the first counts.
+                    let (pairs, last) = source.as_chunks::<2>();
+                    let (y, y_last) = y.split_at_mut(pairs.len().min(y.len()));
+                    let (winners, winners_last) = winners.split_at_mut(y.len());
+                    challenge(y, winners, challenger, pairs.iter().map(|pair| pair[0]));
+                    challenge(y_last, winners_last, challenger, last.iter().copied());
+                } else {
+                    challenge(y, winners, challenger, source.iter().copied().step_by(self.stride));
                 }
             }
         }
-        found.expect("padding is less than a window, so every window meets the plane")
     }
+}
 
-    /// The places within a window that lie within the plane, along one axis.
-    fn inside(&self, at: usize, size: usize) -> std::ops::Range<usize> {
-        let start = at * self.stride;
-        self.padding.saturating_sub(start)..self.side.min(size + self.padding - start)
+/// A place in no window: their sides are at most 15.
+const NOBODY: f32 = 255.0;
+
+/// Takes the challenger's values where they are larger, or the first ones. NaN is larger than any number.
+#[inline(always)]
+fn challenge(y: &mut [f32], winners: &mut [f32], challenger: f32, values: impl Iterator<Item = f32>) {
+    for ((y, winner), value) in y.iter_mut().zip(winners).zip(values) {
+        let wins = (*winner == NOBODY) | (value > *y) | value.is_nan();
+        *y = if wins { value } else { *y };
+        *winner = if wins { challenger } else { *winner };
     }
 }
 
@@ -61,9 +98,18 @@ pub fn forward(window: &Window, x: &[f32]) -> (Vec<f32>, Vec<u8>) {
     let (mut y, mut winners) = (vec![0.0; planes * out_plane], vec![0; planes * out_plane]);
     y.par_chunks_mut(out_plane).zip(winners.par_chunks_mut(out_plane)).zip(x.par_chunks(plane)).for_each(
         |((y, winners), x)| {
-            for (at, (y, winner)) in y.iter_mut().zip(winners).enumerate() {
-                (*y, *winner) = window.largest(x, at / out_width, at % out_width);
-            }
+            // Places as f32 at first, so that the compiler can keep values and places in lanes of one width.
+            scratch::with(out_width, |places| {
+                vectorize(|| {
+                    let rows = y.chunks_exact_mut(out_width).zip(winners.chunks_exact_mut(out_width));
+                    for (row, (y, winners)) in rows.enumerate() {
+                        window.largest(x, row, y, places);
+                        for (winner, place) in winners.iter_mut().zip(&*places) {
+                            *winner = *place as u8;
+                        }
+                    }
+                });
+            });
         },
     );
     (y, winners)

@@ -146,7 +146,7 @@ pub fn write_tiles<const M: usize, const SIDE: usize>(
     from: &[f32], // (points, tiles)
     Plane { channel, channels, size: (height, width) }: Plane,
     y: &mut [f32],
-    store: &impl Fn(&mut f32, usize, f32),
+    store: impl Fn(&mut f32, f32),
 ) where
     Interpolate: Along<SIDE, M>,
 {
@@ -162,7 +162,7 @@ pub fn write_tiles<const M: usize, const SIDE: usize>(
             for (r, values) in tile.iter().enumerate().take(height - row) {
                 let to = &mut plane[(row + r) * width + column..(row + r + 1) * width];
                 for (to, value) in to.iter_mut().zip(values) {
-                    store(to, channel, value.0[l]);
+                    store(to, value.0[l]);
                 }
             }
         }

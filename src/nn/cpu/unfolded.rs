@@ -3,7 +3,8 @@
 
 use rayon::prelude::*;
 
-use super::elementwise::{activate, add};
+use super::elementwise::add;
+use super::finish::{Finish, Output};
 use super::geometry::Geometry;
 use super::lanes::vectorize;
 use super::matrix::{Matrix, Rounding, add_product, multiply};
@@ -14,14 +15,7 @@ use super::scratch;
 const PARTS: usize = 16;
 
 /// The output for a batch x.
-pub fn forward(
-    g: &Geometry,
-    x: &[f32],
-    filters: &[f32],
-    bias: Option<&[f32]>,
-    negative_slope: f32,
-    rounding: Rounding,
-) -> Vec<f32> {
+pub fn forward(g: &Geometry, x: &[f32], filters: &[f32], finish: Output, rounding: Rounding) -> Vec<f32> {
     let space = g.out_space();
     let mut y = vec![0.0; x.len() / g.sample() * g.out_sample()];
     y.par_chunks_mut(g.out_sample()).zip(x.par_chunks(g.sample())).for_each(|(y, x)| {
@@ -31,10 +25,11 @@ pub fn forward(
             with_columns(g, x, group, |columns| multiply(filters, columns, y, space, rounding));
         }
         for (o, y) in y.chunks_exact_mut(space).enumerate() {
-            let bias = bias.map_or(0.0, |bias| bias[o]);
+            let store = finish.of(o);
             vectorize(move || {
                 for y in y {
-                    *y = activate(*y + bias, negative_slope);
+                    let value = *y;
+                    store(y, value);
                 }
             });
         }

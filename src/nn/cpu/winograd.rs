@@ -10,7 +10,7 @@
 
 use rayon::prelude::*;
 
-use super::elementwise::activate;
+use super::finish::{Added, Finish, Output};
 use super::geometry::Geometry;
 use super::lanes::{LANES, Lanes, vectorize};
 use super::matrix::{Matrix, Rounding, add_product, multiply};
@@ -53,15 +53,11 @@ impl Tiling {
         g: &Geometry,
         x: &[f32],
         filters: &[f32],
-        bias: Option<&[f32]>,
-        negative_slope: f32,
+        finish: Output,
         rounding: Rounding,
     ) -> Vec<f32> {
         let mut y = vec![0.0; x.len() / g.sample() * g.out_sample()];
-        let store = |y: &mut f32, o: usize, value: f32| {
-            *y = activate(value + bias.map_or(0.0, |bias| bias[o]), negative_slope);
-        };
-        let pass = Pass { planes: Planes::forward(g), rounding, store };
+        let pass = Pass { planes: Planes::forward(g), rounding, finish };
         match (self, rounding) {
             (Tiling::Two, Rounding::Plain) => pass.run::<2, 5, 6>(x, filters, &mut y),
             (Tiling::Two, Rounding::Careful) => pass.run::<2, 3, 4>(x, filters, &mut y),
@@ -84,9 +80,8 @@ impl Tiling {
     /// dx += the gradient of the input.
     pub fn add_input_gradient(&self, g: &Geometry, dy: &[f32], filters: &[f32], dx: &mut [f32]) {
         let filters = flipped(g, filters);
-        let store = |dx: &mut f32, _: usize, value: f32| *dx += value;
         // Adam divides small gradients by small moments, so what they lose shows in the weights.
-        let pass = Pass { planes: Planes::backward(g), rounding: Rounding::Careful, store };
+        let pass = Pass { planes: Planes::backward(g), rounding: Rounding::Careful, finish: Added };
         match self {
             Tiling::Two => pass.run::<2, 5, 6>(dy, &filters, dx),
             Tiling::Three => pass.run::<3, 4, 6>(dy, &filters, dx),
@@ -95,14 +90,14 @@ impl Tiling {
     }
 }
 
-/// A convolution of planes, and what becomes of each value: `store(to, channel, value)`.
-struct Pass<S> {
+/// A convolution of planes, and what becomes of each value.
+struct Pass<F> {
     planes: Planes,
     rounding: Rounding,
-    store: S,
+    finish: F,
 }
 
-impl<S: Fn(&mut f32, usize, f32) + Sync> Pass<S> {
+impl<F: Finish> Pass<F> {
     /// Stores the convolution of `x` with the filters (to channels, from channels, R, R), in tiles of M x M.
     fn run<const R: usize, const M: usize, const SIDE: usize>(
         &self,
@@ -143,7 +138,9 @@ impl<S: Fn(&mut f32, usize, f32) + Sync> Pass<S> {
                         }
                         for (channel, row) in products.chunks_exact(row).enumerate() {
                             let plane = Plane { channel, channels: outputs, size: self.planes.to };
-                            vectorize(|| write_tiles::<M, SIDE>(&tiles, row, plane, y, &self.store));
+                            vectorize(|| {
+                                write_tiles::<M, SIDE>(&tiles, row, plane, y, self.finish.of(channel))
+                            });
                         }
                     });
                 });

@@ -79,10 +79,6 @@ impl<
         negative_slope: if NUMBER == 1 { A::NEGATIVE * A::NEGATIVE } else { A::NEGATIVE },
         input: if NUMBER == 1 { Source::Images } else { Source::Layer },
     };
-
-    fn convolve<T: Tape<f32, D>>(&self, x: Maps<I, D, T>) -> Answer<Maps<O, D, T>, D> {
-        B::convolve(x, &self.weight, Some(&self.bias), Self::HOW)
-    }
 }
 
 impl<
@@ -101,7 +97,7 @@ impl<
     type Error = D::Err;
 
     fn try_forward_mut(&mut self, x: Maps<I, D, Traced<D>>) -> Answer<Self::Output, D> {
-        self.norm.try_forward_mut(self.convolve(x)?)
+        self.norm.try_forward_mut(B::convolve(x, &self.weight, Some(&self.bias), Self::HOW)?)
     }
 }
 
@@ -121,6 +117,7 @@ impl<
     type Error = D::Err;
 
     fn try_forward(&self, x: Maps<I, D>) -> Answer<Self::Output, D> {
-        self.norm.try_forward(self.convolve(x)?)
+        let (factor, offset) = self.norm.map()?;
+        B::convolve_mapped(x, &self.weight, Some(&self.bias), Self::HOW, (&factor, &offset))
     }
 }

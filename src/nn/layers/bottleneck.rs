@@ -54,7 +54,7 @@ impl<const O: usize, A: Slope, B: Kernels<D>, D: Device<f32>> Module<Maps<3, D>>
     type Error = D::Err;
 
     fn try_forward(&self, x: Maps<3, D>) -> Answer<Self::Output, D> {
-        self.bn1.try_forward(B::convolve(x, &self.conv1, None, bare(2, 3, Source::Images))?)
+        self.bn1.after_convolution(x, &self.conv1, bare(2, 3, Source::Images))
     }
 }
 
@@ -101,7 +101,7 @@ impl<const I: usize, const O: usize, const S: usize, B: Kernels<D>, D: Device<f3
     type Error = D::Err;
 
     fn try_forward(&self, x: Maps<I, D>) -> Answer<Self::Output, D> {
-        self.norm.try_forward(B::convolve(x, &self.conv, None, bare(S, 0, Source::Layer))?)
+        self.norm.after_convolution(x, &self.conv, bare(S, 0, Source::Layer))
     }
 }
 
@@ -254,9 +254,9 @@ where
 
     fn try_forward(&self, x: Maps<I, D>) -> Answer<Self::Output, D> {
         let direct = self.shortcut.try_forward(x.clone())?;
-        let x = self.bn1.try_forward(B::convolve(x, &self.conv1, None, bare(1, 0, Source::Layer))?)?;
-        let x = self.bn2.try_forward(B::convolve(x, &self.conv2, None, bare(S, 1, Source::Layer))?)?;
-        let x = self.bn3.try_forward(B::convolve(x, &self.conv3, None, bare(1, 0, Source::Layer))?)?;
+        let x = self.bn1.after_convolution(x, &self.conv1, bare(1, 0, Source::Layer))?;
+        let x = self.bn2.after_convolution(x, &self.conv2, bare(S, 1, Source::Layer))?;
+        let x = self.bn3.after_convolution(x, &self.conv3, bare(1, 0, Source::Layer))?;
         B::join(x, direct, A::NEGATIVE)
     }
 }

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use dfdx::prelude::*;
 
-use crate::nn::kernels::{Answer, Backend, Kernels, Maps, Moments, PerChannel, Traced};
+use crate::nn::kernels::{Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, PerChannel, Traced};
 
 use super::activation::Slope;
 
@@ -62,6 +62,27 @@ impl<const C: usize, A: Slope, B: Backend, D: Device<E>, E: Dtype> TensorCollect
 }
 
 impl<const C: usize, A: Slope, B: Kernels<D>, D: Device<f32>> BatchNorm<C, A, B, D> {
+    /// Factor and offset of each channel by the running statistics.
+    pub(super) fn map(&self) -> Answer<(PerChannel<C, D>, PerChannel<C, D>), D> {
+        let deviation = self.running_var.clone().try_add(EPS)?.try_sqrt()?;
+        let scale = self.weight.clone().try_div(deviation)?;
+        let shift = self.bias.clone().try_sub(scale.clone().try_mul(self.running_mean.clone())?)?;
+        Ok((scale, shift))
+    }
+
+    /// In evaluation, what a convolution without bias and this norm after it give together: one convolution, since
+    /// both are linear.
+    pub(super) fn after_convolution<const I: usize, const PER_GROUP: usize, const K: usize>(
+        &self,
+        x: Maps<I, D>,
+        filters: &Filters<C, PER_GROUP, K, D>,
+        how: Convolution,
+    ) -> Answer<Maps<C, D>, D> {
+        let (scale, shift) = self.map()?;
+        let filters = filters.clone().try_mul(scale.try_broadcast()?)?;
+        B::convolve(x, &filters, Some(&shift), Convolution { negative_slope: A::NEGATIVE, ..how })
+    }
+
     /// Mixes the statistics of a batch, of `count` values per channel, into the running ones.
     fn track(&mut self, batch: &Moments, count: usize) {
         // One value has no unbiased variance; PyTorch refuses it, which no batch of ours can reach.
@@ -90,17 +111,5 @@ impl<const C: usize, A: Slope, B: Kernels<D>, D: Device<f32>> ModuleMut<Maps<C, 
         let (y, moments) = B::normalize(x, &self.weight, &self.bias, EPS, A::NEGATIVE)?;
         self.track(&moments, batch * height * width);
         Ok(y)
-    }
-}
-
-impl<const C: usize, A: Slope, B: Kernels<D>, D: Device<f32>> Module<Maps<C, D>> for BatchNorm<C, A, B, D> {
-    type Output = Maps<C, D>;
-    type Error = D::Err;
-
-    fn try_forward(&self, x: Maps<C, D>) -> Answer<Self::Output, D> {
-        let deviation = self.running_var.clone().try_add(EPS)?.try_sqrt()?;
-        let scale = self.weight.clone().try_div(deviation)?;
-        let shift = self.bias.clone().try_sub(scale.clone().try_mul(self.running_mean.clone())?)?;
-        B::rescale(x, &scale, &shift, A::NEGATIVE)
     }
 }

@@ -1,0 +1,42 @@
+//! What becomes of each value at the end of a convolution, while it is still at hand: it is stored or added, after
+//! bias and activation, and in evaluation the map of a batch norm.
+
+use super::elementwise::activate;
+
+/// The end of a convolution, channel by channel.
+pub trait Finish: Sync {
+    /// Stores a value of this channel.
+    fn of(&self, channel: usize) -> impl Fn(&mut f32, f32) + Copy;
+}
+
+/// y = factor act(value + bias) + offset.
+#[derive(Clone, Copy)]
+pub struct Output<'a> {
+    /// One per channel; without, 0.
+    pub bias: Option<&'a [f32]>,
+    /// The factor for negative values.
+    pub negative_slope: f32,
+    /// A factor and an offset per channel; without, 1 and 0.
+    pub map: Option<(&'a [f32], &'a [f32])>,
+}
+
+impl Finish for Output<'_> {
+    #[inline(always)]
+    fn of(&self, channel: usize) -> impl Fn(&mut f32, f32) + Copy {
+        let bias = self.bias.map_or(0.0, |bias| bias[channel]);
+        let (factor, offset) =
+            self.map.map_or((1.0, 0.0), |(factor, offset)| (factor[channel], offset[channel]));
+        let negative_slope = self.negative_slope;
+        move |y, value| *y = factor * activate(value + bias, negative_slope) + offset
+    }
+}
+
+/// y += value.
+pub struct Added;
+
+impl Finish for Added {
+    #[inline(always)]
+    fn of(&self, _: usize) -> impl Fn(&mut f32, f32) + Copy {
+        |y, value| *y += value
+    }
+}
