@@ -22,6 +22,8 @@ mod artifact;
 mod blob;
 mod chain;
 mod collect;
+#[cfg(test)]
+mod collect_tests;
 mod digest;
 mod error;
 mod finding;

@@ -100,3 +100,80 @@ fn distinct(runs: &[LoggedRun], pipeline: &str) -> Vec<usize> {
     };
     newest_first.filter(|at| seen.insert(keys(at))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::store::live::Alive;
+    use crate::store::{RunEntry, RunLog};
+
+    /// Runs of `a` that ended with these results, one a day, and the results with their accuracies.
+    fn runs(ends: &[&str], accuracies: &[(&str, f64)]) -> (Vec<LoggedRun>, BTreeMap<Digest, Record>) {
+        let run = |(day, end): (usize, &&str)| {
+            let entry = RunEntry { key: Digest::of(end.as_bytes()), state: "done".to_owned() };
+            let stages = BTreeMap::from([("test".to_owned(), entry)]);
+            let log = RunLog { pipeline: "a".to_owned(), started: day as u64 * 86_400, seconds: 1.0, stages };
+            LoggedRun { name: format!("{day:03}"), log }
+        };
+        let record = |(end, accuracy): &(&str, f64)| {
+            let mut record = Record::new(Digest::of(end.as_bytes()), Value::Null, BTreeMap::new());
+            record.metrics.extend([("accuracy".to_owned(), *accuracy), ("loss".to_owned(), *accuracy)]);
+            (record.key, record)
+        };
+        (ends.iter().enumerate().map(run).collect(), accuracies.iter().map(record).collect())
+    }
+
+    fn kept(rules: &Rules, ends: &[&str], accuracies: &[(&str, f64)]) -> Vec<usize> {
+        let (runs, records) = runs(ends, accuracies);
+        let now = runs.len() as u64 * 86_400;
+        rules.kept(&runs, &records, &Needs::default(), now).into_iter().collect()
+    }
+
+    fn best(runs: usize, metric: &str) -> Option<Best> {
+        Some(Best { runs, stage: None, metric: metric.to_owned() })
+    }
+
+    #[test]
+    fn without_rules_every_run_stays() {
+        assert_eq!(kept(&Rules::default(), &["x", "y", "x"], &[]), [0, 1, 2]);
+    }
+
+    #[test]
+    fn the_newest_different_runs_are_counted() {
+        let rules = |n| Rules { keep_runs: Some(n), ..Rules::default() };
+        assert_eq!(kept(&rules(2), &["x", "y", "z", "y"], &[]), [2, 3]);
+        assert_eq!(kept(&rules(9), &["x", "y"], &[]), [0, 1]);
+        assert_eq!(kept(&rules(0), &["x", "y"], &[]), [0; 0]);
+    }
+
+    #[test]
+    fn the_best_runs_are_those_of_most_accuracy_or_least_loss() {
+        let figures = [("w", 0.3), ("x", 0.9), ("y", f64::NAN), ("z", 0.5)];
+        let ends = ["w", "x", "y", "z"];
+        let rules = |metric| Rules { keep_runs: Some(0), keep_best: best(2, metric), ..Rules::default() };
+        assert_eq!(kept(&rules("accuracy"), &ends, &figures), [1, 3]);
+        assert_eq!(kept(&rules("loss"), &ends, &figures), [0, 3]);
+        let elsewhere = Best { runs: 2, stage: Some("train".to_owned()), metric: "loss".to_owned() };
+        let rules = Rules { keep_best: Some(elsewhere), ..Rules::default() };
+        assert_eq!(kept(&rules, &ends, &figures), [3], "the newest alone: no such stage has a figure");
+    }
+
+    #[test]
+    fn a_run_stays_if_any_rule_keeps_it() {
+        let figures = [("w", 0.9), ("x", 0.1), ("y", 0.2), ("z", 0.3)];
+        let two_days = Some(Duration::from_secs(2 * 86_400 + 60));
+        let rules = Rules { keep_best: best(1, "accuracy"), older_than: two_days, ..Rules::default() };
+        assert_eq!(kept(&rules, &["w", "x", "y", "z"], &figures), [0, 2, 3]);
+    }
+
+    #[test]
+    fn the_newest_run_of_a_living_pipeline_stays_whatever_the_rules() {
+        let (runs, records) = runs(&["x", "y"], &[]);
+        let alive = Alive { pid: 1, pipeline: "a".to_owned(), started: 0 };
+        let needs = Needs { runs: vec![alive], ..Needs::default() };
+        let rules = Rules { keep_runs: Some(0), ..Rules::default() };
+        assert_eq!(rules.kept(&runs, &records, &needs, 0), BTreeSet::from([1]));
+    }
+}

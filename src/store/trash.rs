@@ -167,17 +167,30 @@ impl Store {
 
     /// Moves what is doomed to a new folder of the trash.
     fn fill(&self, collection: &Collection, about: Vec<String>) -> Result<String, Error> {
+        let (id, doomed) = self.begin_bin(collection, about)?;
+        let root = self.bin_path(&id);
+        for entry in doomed {
+            move_to(&self.root.join(&entry.path), &root.join(&entry.path))?;
+        }
+        Ok(id)
+    }
+
+    /// Makes a new folder of the trash, with a list of what is to be moved, in the order in which it is moved.
+    fn begin_bin<'a>(
+        &self,
+        collection: &'a Collection,
+        about: Vec<String>,
+    ) -> Result<(String, Vec<&'a Entry>), Error> {
         let mut doomed: Vec<&Entry> = collection.doomed.iter().collect();
         // Whatever names something before what it names: a log is never without its records, nor a record
         // without its blobs, whenever this ends.
         doomed.sort_by_key(|entry| rank(&entry.part));
         let made = seconds();
-        let taken = |id: &String| self.bin_path(id).exists();
-        let id = (made..).map(|n| n.to_string()).find(|id| !taken(id)).expect("some number is free");
-        let root = self.bin_path(&id);
+        let is_free = |id: &String| !self.bin_path(id).exists();
+        let id = (made..).map(|n| n.to_string()).find(is_free).expect("some number is free");
         let moved = doomed.iter().map(|entry| entry.path.clone()).collect();
         let manifest = Manifest { made, about, moved };
-        self.write_whole(&root.join(MANIFEST), &sealed::seal(&manifest))?;
+        self.write_whole(&self.bin_path(&id).join(MANIFEST), &sealed::seal(&manifest))?;
         self.change_index(|index, _| {
             for entry in &doomed {
                 if let Part::Log(pipeline, name) = &entry.part
@@ -188,10 +201,16 @@ impl Store {
             }
             index.logs.retain(|_, names| !names.is_empty());
         })?;
-        for entry in doomed {
-            move_to(&self.root.join(&entry.path), &root.join(&entry.path))?;
+        Ok((id, doomed))
+    }
+
+    /// A collection that is killed after so many steps.
+    #[cfg(test)]
+    pub(super) fn fill_up_to(&self, collection: &Collection, steps: usize) {
+        let (id, doomed) = self.begin_bin(collection, Vec::new()).expect("writable");
+        for entry in doomed.into_iter().take(steps) {
+            move_to(&self.root.join(&entry.path), &self.bin_path(&id).join(&entry.path)).expect("writable");
         }
-        Ok(id)
     }
 
     fn bin_path(&self, id: &str) -> PathBuf {
