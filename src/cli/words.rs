@@ -38,6 +38,16 @@ pub(super) fn age(since_1970: u64) -> String {
     }
 }
 
+/// `45 s`, `5 min`, `3 h`, `7 days`, rounded down.
+pub(super) fn span(seconds: u64) -> String {
+    match seconds {
+        ..60 => format!("{seconds} s"),
+        ..3600 => format!("{} min", seconds / 60),
+        ..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 /// `accuracy 0.3125  loss 1.9020`, in the order of names.
 pub(super) fn metrics(figures: &BTreeMap<String, f64>) -> String {
     let texts: Vec<String> =

@@ -16,7 +16,7 @@ use super::state::{Signal, State};
 use super::worker::{Ending, Message, Worker, seconds_since_1970};
 use super::{Checkout, Stop};
 use crate::pipeline::{StageId, StageName};
-use crate::store::{self, Digest, Record, RunEntry, RunLog};
+use crate::store::{self, Digest, Living, Record, RunEntry, RunLog};
 
 /// How much may go on at the same time.
 #[derive(Debug, Clone, Copy)]
@@ -69,8 +69,10 @@ pub fn run(
     let started = Instant::now();
     let experiment = planner.experiment;
     let count = experiment.pipeline.stages.len();
+    let living = planner.store.enter(&experiment.pipeline.name);
     let mut run = Run {
         planner,
+        living: &living,
         selection,
         on_failure,
         checkout,
@@ -96,6 +98,8 @@ pub fn run(
 
 struct Run<'a> {
     planner: &'a Planner<'a>,
+    /// Keeps what this run needs from being collected.
+    living: &'a Living,
     selection: &'a BTreeSet<StageId>,
     limits: Limits,
     on_failure: OnFailure,
@@ -141,6 +145,7 @@ impl<'a> Run<'a> {
 
     /// Looks up stages whose inputs are known, and those that become known by it.
     fn look_up(&mut self, mut known: Vec<StageId>) {
+        let look = self.living.look();
         while let Some(id) = known.pop() {
             if self.stop.is_requested() {
                 return;
@@ -152,6 +157,7 @@ impl<'a> Run<'a> {
             self.states[id.0] = self.states[id.0].after(Signal::InputsKnown);
             let decision = self.planner.decide(id, &self.results);
             self.keys[id.0] = decision.parts.as_ref().map(KeyParts::key);
+            look.pin(self.keys[id.0].as_ref());
             match (decision.verdict, decision.parts) {
                 (Verdict::Reuse(record), _) => known.extend(self.settle(id, Signal::Hit, *record, 0.0)),
                 (Verdict::Run(reasons), Some(parts)) => {

@@ -85,15 +85,11 @@ impl Store {
         }
         let failed = |error| Error::at(Action::Write, &view)(error);
         let draft = tempfile::tempdir_in(self.make_dir("tmp")?).map_err(failed)?;
-        for (name, blob) in &artifact.files {
+        for (name, target) in links(artifact) {
             let link = draft.path().join(name);
             let folder = link.parent().expect("a file inside the draft");
             fs::create_dir_all(folder).map_err(failed)?;
-            // views/ab/<digest>/ is three folders deep, and each folder in the name adds one.
-            let ups = "../".repeat(3 + name.matches('/').count());
-            let digits = blob.digest.to_string();
-            std::os::unix::fs::symlink(format!("{ups}blobs/{}/{digits}", &digits[..2]), &link)
-                .map_err(failed)?;
+            std::os::unix::fs::symlink(target, &link).map_err(failed)?;
         }
         fs::create_dir_all(view.parent().expect("views/ab")).map_err(failed)?;
         match fs::rename(draft.path(), &view) {
@@ -107,6 +103,16 @@ impl Store {
             }
         }
     }
+}
+
+/// The links of the view of a directory artifact: names and targets.
+pub(super) fn links(artifact: &Artifact) -> impl Iterator<Item = (String, String)> {
+    artifact.files.iter().map(|(name, blob)| {
+        // views/ab/<digest>/ is three folders deep, and each folder in the name adds one.
+        let ups = "../".repeat(3 + name.matches('/').count());
+        let digits = blob.digest.to_string();
+        (name.clone(), format!("{ups}blobs/{}/{digits}", &digits[..2]))
+    })
 }
 
 #[cfg(test)]

@@ -78,6 +78,8 @@ impl BlobWriter {
             file.sync_all()
         };
         read_only(self.file.as_file()).map_err(Error::at(Action::Write, &place))?;
+        // A collection that is under way would take what it saw before for this.
+        let _shared = self.store.keep_from_collection();
         move_into_place(self.file, &path)?;
         let metadata = fs::metadata(&path).map_err(Error::at(Action::Read, &path))?;
         Ok(Blob { digest, stamp: Stamp::from(&metadata) })

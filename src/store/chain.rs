@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::record::{Health, health, list};
-use super::{Action, Blob, Digest, Error, Stamp, Store, sync_dir};
+use super::{Action, Blob, Digest, Error, Stamp, Store, sealed, sync_dir};
 
 const LINK: &str = "link.json";
 
@@ -86,7 +86,12 @@ impl Chain {
     /// The link at a position as it is written, without a look at its files.
     #[must_use]
     pub fn link(&self, position: u64) -> Option<Link> {
-        serde_json::from_slice(&fs::read(self.folder(position).join(LINK)).ok()?).ok()
+        sealed::read(&self.link_path(position))
+    }
+
+    /// Where a link is written down.
+    pub(super) fn link_path(&self, position: u64) -> PathBuf {
+        self.folder(position).join(LINK)
     }
 
     /// Where a file of a link lies.
@@ -144,8 +149,7 @@ impl Chain {
     }
 
     fn put(&self, position: u64, draft: tempfile::TempDir, link: &Link) -> Result<(), Error> {
-        let text = serde_json::to_vec(link).expect("a link has only text keys");
-        write_file(&draft.path().join(LINK), &text)?;
+        write_file(&draft.path().join(LINK), &sealed::seal(link))?;
         sync_dir(draft.path())?;
         let (folder, chain) = (self.folder(position), self.path());
         fs::create_dir_all(&chain).map_err(Error::at(Action::Write, &chain))?;

@@ -9,19 +9,40 @@
 //! cache/partial/cd34../     what a failed or interrupted computation of a key may go on from
 //! cache/runs/<pipeline>/    which keys each run of a pipeline ended with
 //! cache/seen/               digests of files outside the store, by their path and stamp
+//! cache/index.json          which logs and digests there are, so that a deleted one is missed
+//! cache/quarantine/         what was found damaged
+//! cache/trash/<time>/       what was collected, laid out like a store, until its grace period is over
 //! cache/locks/, cache/tmp/  locks held by living processes; files being written
 //! ```
+//!
+//! Small files carry a checksum of their own ([`sealed`]); `verify` reads everything, `repair` mends it, `collect`
+//! finds what nobody needs and `sweep` moves it to the trash.
 
 mod artifact;
 mod blob;
 mod chain;
+mod collect;
+#[cfg(test)]
+mod collect_tests;
 mod digest;
 mod error;
+mod finding;
+mod index;
+mod live;
 mod lock;
+mod owners;
 mod record;
+mod repair;
+mod rules;
 mod runs;
+mod sealed;
 mod seen;
 mod stamp;
+mod survey;
+mod trash;
+mod usage;
+mod verify;
+mod view;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -30,13 +51,21 @@ use std::path::{Path, PathBuf};
 pub use artifact::{Artifact, Blob, Form};
 pub use blob::BlobWriter;
 pub use chain::{Chain, Link};
+pub use collect::{Collection, Item, What};
 pub use digest::Digest;
 pub use error::{Action, Error};
+pub use finding::{Finding, Mending, Report, Wrong};
+pub use live::{Alive, Living, Look};
 pub use lock::{Claim, Holder, Slot, Want};
+pub use owners::Owner;
 pub use record::{Damage, Found, Record};
-pub use runs::{RunEntry, RunLog};
+pub use repair::Repaired;
+pub use rules::{Best, Rules};
+pub use runs::{LoggedRun, RunEntry, RunLog};
 pub use seen::hash_file;
 pub use stamp::Stamp;
+pub use trash::{Bin, Swept};
+pub use usage::{Share, Usage};
 
 /// A store: one directory, shared freely by any number of processes.
 #[derive(Debug, Clone)]

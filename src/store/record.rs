@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Action, Artifact, Blob, Digest, Error, Stamp, Store, hash_file};
+use super::{Action, Artifact, Blob, Digest, Error, Stamp, Store, hash_file, sealed};
 
 /// The layout of record files; another number is another layout, and no result.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What was computed under a key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,6 +63,13 @@ impl Record {
             peak_memory: None,
             tool: String::new(),
         }
+    }
+
+    /// Its files: port, name and blob of each.
+    pub fn blobs(&self) -> impl Iterator<Item = (&str, &str, &Blob)> {
+        self.outputs.iter().flat_map(|(port, artifact)| {
+            artifact.files.iter().map(move |(name, blob)| (port.as_str(), name.as_str(), blob))
+        })
     }
 }
 
@@ -129,8 +136,12 @@ impl Store {
             }
         }
         if refreshed {
-            // Only saves the next reader the reading: whoever may not write here reads again.
-            let _ = self.write_record(&record);
+            // Only saves the next reader the reading: whoever may not write here reads again. While nothing is
+            // being collected, so that it does not come back without its blobs.
+            let _shared = self.keep_from_collection();
+            if self.record_path(key).exists() {
+                let _ = self.write_record(&record);
+            }
         }
         Found::Whole(record)
     }
@@ -138,8 +149,7 @@ impl Store {
     /// The record of a key as it is written, without looking at its blobs; `None` if it cannot be read.
     #[must_use]
     pub fn record(&self, key: &Digest) -> Option<Record> {
-        let bytes = fs::read(self.record_path(key)).ok()?;
-        let record: Record = serde_json::from_slice(&bytes).ok()?;
+        let record: Record = sealed::read(&self.record_path(key))?;
         (record.format == FORMAT && record.key == *key).then_some(record)
     }
 
@@ -160,9 +170,8 @@ impl Store {
     }
 
     pub(super) fn write_record(&self, record: &Record) -> Result<(), Error> {
-        let mut text = serde_json::to_vec_pretty(record).expect("a record has only text keys");
-        text.push(b'\n');
-        self.write_whole(&self.record_path(&record.key), &text)
+        self.write_whole(&self.record_path(&record.key), &sealed::seal(record))?;
+        self.unmark_lost(&record.key)
     }
 
     /// Moves a blob that has wrong bytes out of the way, to be looked at or deleted by people.
@@ -174,9 +183,35 @@ impl Store {
         }
     }
 
-    fn record_path(&self, key: &Digest) -> PathBuf {
+    pub(super) fn record_path(&self, key: &Digest) -> PathBuf {
+        self.beside_records(key, "json")
+    }
+
+    /// Where it stands that the result of a key was lost, and that somebody has been told.
+    pub(super) fn lost_path(&self, key: &Digest) -> PathBuf {
+        self.beside_records(key, "lost")
+    }
+
+    /// Notes that the result of a key was lost, until there is one again.
+    pub(super) fn mark_lost(&self, key: &Digest) -> Result<(), Error> {
+        self.write_whole(&self.lost_path(key), &sealed::seal(&Lost { lost: *key }))
+    }
+
+    pub(super) fn is_marked_lost(&self, key: &Digest) -> bool {
+        sealed::read(&self.lost_path(key)).is_some_and(|lost: Lost| lost.lost == *key)
+    }
+
+    pub(super) fn unmark_lost(&self, key: &Digest) -> Result<(), Error> {
+        let path = self.lost_path(key);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome.map_err(Error::at(Action::Write, &path)),
+        }
+    }
+
+    fn beside_records(&self, key: &Digest, extension: &str) -> PathBuf {
         let name = key.to_string();
-        self.root.join("records").join(&name[..2]).join(format!("{name}.json"))
+        self.root.join("records").join(&name[..2]).join(format!("{name}.{extension}"))
     }
 }
 
@@ -191,6 +226,11 @@ pub(super) fn health(path: &Path, blob: &Blob) -> Health {
             _ => Health::Changed,
         },
     }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Lost {
+    lost: Digest,
 }
 
 /// What was found where a blob should be.

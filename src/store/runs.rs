@@ -2,14 +2,13 @@
 //! compared with.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use super::record::list;
-use super::{Digest, Error, Store};
+use super::{Digest, Error, Store, sealed};
 
 /// One run of a pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,12 +32,37 @@ pub struct RunEntry {
     pub state: String,
 }
 
+/// A run as it stands in the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoggedRun {
+    /// The name of its file; names are in the order in which runs ended.
+    pub name: String,
+    /// What it says.
+    pub log: RunLog,
+}
+
 impl Store {
-    /// The newest run of a pipeline.
+    /// The newest run of a pipeline, of those whose log can be read.
     #[must_use]
     pub fn last_run(&self, pipeline: &str) -> Option<RunLog> {
-        let newest = list(&self.runs_dir(pipeline)).ok()?.pop()?;
-        serde_json::from_slice(&fs::read(newest).ok()?).ok()
+        let logs = list(&self.runs_dir(pipeline)).ok()?;
+        logs.iter().rev().find_map(|path| sealed::read(path))
+    }
+
+    /// All readable runs of all pipelines, in the order in which they ended.
+    ///
+    /// # Errors
+    /// If a folder cannot be read.
+    pub fn runs(&self) -> Result<Vec<LoggedRun>, Error> {
+        let mut runs = Vec::new();
+        for (pipeline, names) in self.indexed_files()?.logs {
+            for name in names {
+                let log = sealed::read(&self.log_path(&pipeline, &name));
+                runs.extend(log.map(|log| LoggedRun { name, log }));
+            }
+        }
+        runs.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(runs)
     }
 
     /// Adds a run to the log.
@@ -46,12 +70,19 @@ impl Store {
     /// # Errors
     /// If the store cannot be written.
     pub fn log_run(&self, run: &RunLog) -> Result<(), Error> {
+        if !self.index_path().exists() {
+            // Logs without an index mean that it was deleted.
+            self.extend_index()?;
+        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // Twenty digits keep the order of time and of names the same.
         let name = format!("{:020}-{}.json", now.as_nanos(), std::process::id());
-        let mut text = serde_json::to_vec_pretty(run).expect("a run has only text keys");
-        text.push(b'\n');
-        self.write_whole(&self.runs_dir(&run.pipeline).join(name), &text)
+        self.write_whole(&self.log_path(&run.pipeline, &name), &sealed::seal(run))?;
+        self.extend_index()
+    }
+
+    pub(super) fn log_path(&self, pipeline: &str, name: &str) -> PathBuf {
+        self.runs_dir(pipeline).join(name)
     }
 
     fn runs_dir(&self, pipeline: &str) -> PathBuf {
@@ -76,5 +107,22 @@ mod tests {
         }
         assert_eq!(store.last_run("a").map(|run| run.started), Some(3));
         assert_eq!(store.last_run("b").map(|run| run.started), Some(2));
+        let all: Vec<u64> = store.runs().expect("readable").iter().map(|run| run.log.started).collect();
+        assert_eq!(all, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_damaged_log_is_as_if_it_were_not_there() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let store = Store::at(dir.path());
+        for started in [1, 2] {
+            let run = RunLog { pipeline: "a".to_owned(), started, seconds: 0.5, stages: BTreeMap::new() };
+            store.log_run(&run).expect("writable");
+        }
+        let newest = store.runs().expect("readable").pop().expect("two").name;
+        let path = store.log_path("a", &newest);
+        let text = std::fs::read_to_string(&path).expect("there").replace("0.5", "0.7");
+        std::fs::write(&path, text).expect("writable");
+        assert_eq!(store.last_run("a").map(|run| run.started), Some(1));
     }
 }

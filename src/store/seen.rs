@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Stamp, Store};
+use super::{Digest, Stamp, Store, sealed};
 
 #[derive(Serialize, Deserialize)]
-struct Seen {
+pub(super) struct Seen {
     stamp: Stamp,
     digest: Digest,
 }
@@ -25,16 +25,15 @@ impl Store {
         let stamp = Stamp::of(&path).ok_or_else(|| io::Error::other("is not a plain file"))?;
         let name = Digest::of(path.as_os_str().as_encoded_bytes()).to_string();
         let memo = self.root.join("seen").join(name);
-        let known = fs::read(&memo).ok().and_then(|text| serde_json::from_slice::<Seen>(&text).ok());
+        let known: Option<Seen> = sealed::read(&memo);
         if let Some(seen) = known.filter(|seen| seen.stamp == stamp) {
             return Ok(seen.digest);
         }
         let digest = hash_file(&path)?;
         // A file changed within the last moments may change again without its times showing it.
         if Stamp::of(&path) == Some(stamp) && settled(stamp) {
-            let text = serde_json::to_vec(&Seen { stamp, digest }).expect("has only text keys");
             // Only saves the next reader the reading.
-            let _ = self.write_whole(&memo, &text);
+            let _ = self.write_whole(&memo, &sealed::seal(&Seen { stamp, digest }));
         }
         Ok(digest)
     }

@@ -5,6 +5,7 @@ mod commands;
 mod growing;
 mod incremental;
 mod interruption;
+mod keeping;
 mod leaks;
 mod outside_weights;
 mod real_images;

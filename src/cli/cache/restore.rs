@@ -1,0 +1,43 @@
+//! `stlpipe cache restore`: puts back what `gc` has moved to the trash, or lists what could be.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use super::words::{age, bytes, count};
+use super::{Failure, Folder};
+use crate::store::Bin;
+
+/// Arguments of `cache restore`.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// Which collection, as `gc` named it; without it, what is in the trash is listed.
+    id: Option<String>,
+    #[command(flatten)]
+    folder: Folder,
+}
+
+pub(super) fn restore(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+    let store = args.folder.store();
+    let bins = store.bins()?;
+    let Some(id) = &args.id else {
+        for bin in &bins {
+            writeln!(out, "{}  {}  {}", bin.id, age(bin.made), bytes(bin.bytes))?;
+            bin.about.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
+        }
+        let all = bytes(bins.iter().map(|bin| bin.bytes).sum());
+        writeln!(out, "{} in the trash, {all}", count(bins.len(), "collection"))?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let Some(bin) = bins.iter().find(|bin| bin.id == *id) else {
+        let known: Vec<&str> = bins.iter().map(|Bin { id, .. }| id.as_str()).collect();
+        let there = if known.is_empty() {
+            "it is empty".to_owned()
+        } else {
+            format!("there are: {}", known.join(", "))
+        };
+        return Err(Failure::Usage(format!("the trash has no `{id}`; {there}")));
+    };
+    store.restore(bin)?;
+    writeln!(out, "{} put back", bytes(bin.bytes))?;
+    Ok(ExitCode::SUCCESS)
+}
