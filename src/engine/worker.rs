@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::PoisonError;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Stop;
@@ -27,8 +27,8 @@ pub(super) enum Message {
 
 /// How a worker ended.
 pub(super) enum Ending {
-    Made(Box<Record>),
-    Found(Box<Record>),
+    Made(Arc<Record>),
+    Found(Arc<Record>),
     Failed(String),
     Interrupted,
 }
@@ -55,7 +55,7 @@ impl Worker<'_> {
     fn compute(self, sender: &Sender<Message>) -> Result<Ending, StageError> {
         let slot = match self.wait_for_turn(sender)? {
             Turn::Ours(slot) => slot,
-            Turn::Theirs(record) => return Ok(Ending::Found(record)),
+            Turn::Theirs(record) => return Ok(Ending::Found(Arc::from(record))),
         };
         // The loop listens until the last worker has ended.
         let _ = sender.send(Message::Begun(self.id));

@@ -34,7 +34,7 @@ pub use digest::Digest;
 pub use error::{Action, Error};
 pub use lock::{Claim, Holder, Slot, Want};
 pub use record::{Damage, Found, Record};
-pub use runs::{RunEntry, RunLog};
+pub use runs::{LoggedRun, RunEntry, RunLog};
 pub use seen::hash_file;
 pub use stamp::Stamp;
 

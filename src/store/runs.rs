@@ -33,12 +33,38 @@ pub struct RunEntry {
     pub state: String,
 }
 
+/// A run as it stands in the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoggedRun {
+    /// The name of its file; names are in the order in which runs ended.
+    pub name: String,
+    /// What it says.
+    pub log: RunLog,
+}
+
 impl Store {
     /// The newest run of a pipeline.
     #[must_use]
     pub fn last_run(&self, pipeline: &str) -> Option<RunLog> {
         let newest = list(&self.runs_dir(pipeline)).ok()?.pop()?;
         serde_json::from_slice(&fs::read(newest).ok()?).ok()
+    }
+
+    /// All readable runs of all pipelines, in the order in which they ended.
+    ///
+    /// # Errors
+    /// If a folder cannot be read.
+    pub fn runs(&self) -> Result<Vec<LoggedRun>, Error> {
+        let mut runs = Vec::new();
+        for folder in list(&self.root.join("runs"))? {
+            for file in list(&folder)? {
+                let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+                let log = fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
+                runs.extend(log.map(|log| LoggedRun { name, log }));
+            }
+        }
+        runs.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(runs)
     }
 
     /// Adds a run to the log.
@@ -76,5 +102,7 @@ mod tests {
         }
         assert_eq!(store.last_run("a").map(|run| run.started), Some(3));
         assert_eq!(store.last_run("b").map(|run| run.started), Some(2));
+        let all: Vec<u64> = store.runs().expect("readable").iter().map(|run| run.log.started).collect();
+        assert_eq!(all, [1, 2, 3]);
     }
 }

@@ -8,5 +8,6 @@ mod interruption;
 mod leaks;
 mod outside_weights;
 mod real_images;
+mod reasons;
 mod shipped;
 mod workspace;
