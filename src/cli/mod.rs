@@ -2,6 +2,7 @@
 //! place that prints.
 
 mod args;
+mod bench;
 mod cache;
 mod device;
 mod doctor;
@@ -55,6 +56,9 @@ enum Command {
     Cache(cache::Command),
     /// Look at the machine, the store's folder and the GPUs, and say what will not work.
     Doctor(doctor::Args),
+    /// Measure a part of the program, and print one JSON line.
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Print the JSON Schema of the pipeline language, for editors.
     Schema(schema::Args),
 }
@@ -81,6 +85,7 @@ fn dispatch(command: &Command, out: &mut dyn Write) -> Result<ExitCode, Failure>
         Command::Get(args) => get::get(args, out),
         Command::Cache(command) => cache::cache(command, out),
         Command::Doctor(args) => doctor::doctor(args, out),
+        Command::Bench(command) => bench::bench(command, out),
         Command::Schema(args) => schema::schema(args, out),
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Args {
 pub(super) fn status(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let experiment = args.pipeline.open()?;
     let store = args.pipeline.folders.store();
-    let plan = look(&experiment, &store, args.device.find()?.device).plan(&experiment.everything());
+    let plan = look(experiment, &store, args.device.find()?.device).plan(&experiment.everything());
     print(&experiment.pipeline.name, &plan, args.json, out)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -32,8 +32,8 @@ pub(super) struct Args {
 pub(super) fn why(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let experiment = args.pipeline.open()?;
     let store = args.pipeline.folders.store();
-    let planner = look(&experiment, &store, args.device.find()?.device);
-    let id = find_stage(&experiment, &args.stage)?;
+    let planner = look(experiment, &store, args.device.find()?.device);
+    let id = find_stage(experiment, &args.stage)?;
     let plan = planner.plan(&experiment.with_ancestors(&[id]));
     let name = &experiment.pipeline.stage(id).name;
     let mut steps = plan.steps.into_iter();
@@ -44,8 +44,8 @@ pub(super) fn why(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
         (Verdict::Run(_), Some(parts)) => planner.nearest(name, parts),
         (Verdict::Run(_), None) => None,
     };
-    let nearest = nearest.map(|earlier| Nearest::new(earlier, &experiment, &store));
-    let view = View { experiment: &experiment, id, decision, nearest };
+    let nearest = nearest.map(|earlier| Nearest::new(earlier, experiment, &store));
+    let view = View { experiment: experiment, id, decision, nearest };
     if args.json {
         writeln!(out, "{:#}", view.to_json())?;
     } else {

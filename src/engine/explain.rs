@@ -121,20 +121,26 @@ impl<'a> Explainer<'a> {
             return Some((InputChange::Bound { source: name, place: place() }, true));
         };
         let maker = self.past.who_made(source.id, &source.port, &old);
-        if let (None, Some(former)) = (&maker, self.past.source_of(&old))
-            && former != name
-            && self.is_another(former)
-        {
-            return Some((InputChange::Rebound { old: former.to_owned(), new: name, place: place() }, true));
+        let former = if maker.is_none() { self.former_source(id, &old, &name) } else { None };
+        if let Some(old) = former {
+            return Some((InputChange::Rebound { old, new: name, place: place() }, true));
         }
         let asked = (source.id, source.port.clone(), old);
         let (causes, told) = self.causes(asked, maker, results, depth);
         Some((InputChange::Bytes { source: name, causes }, told))
     }
 
-    /// Whether a `stage.port` of the last run is still in the pipeline: then it was not just renamed.
-    fn is_another(&self, former: &str) -> bool {
-        former.split_once('.').is_some_and(|(stage, _)| self.experiment.pipeline.id(stage).is_some())
+    /// Another output of this pipeline that an input with these bytes can have come from in the last run.
+    fn former_source(&self, id: StageId, bytes: &Digest, now: &str) -> Option<String> {
+        let Experiment { pipeline, graph, .. } = self.experiment;
+        let sources = self.past.sources_of(bytes).iter();
+        // What has gone from the pipeline was perhaps only renamed.
+        let sources =
+            sources.filter_map(|(stage, port)| Some((pipeline.id(stage)?, format!("{stage}.{port}"))));
+        let mut others = sources.filter(|(_, name)| name != now).peekable();
+        others.peek()?;
+        let behind = graph.dependents(id);
+        others.find(|(from, _)| *from != id && behind.binary_search(from).is_err()).map(|(_, name)| name)
     }
 
     /// What changed since an output had other bytes.

@@ -23,7 +23,7 @@ pub(super) struct Past<'a> {
     /// The newest run of the pipeline.
     pub(super) last: Option<RunLog>,
     earlier: OnceLock<Vec<RunLog>>,
-    makers: OnceLock<HashMap<Digest, String>>,
+    makers: OnceLock<HashMap<Digest, Vec<(String, String)>>>,
     gone: OnceLock<Vec<Earlier>>,
     kinds: OnceLock<HashMap<String, Vec<Earlier>>>,
 }
@@ -41,7 +41,7 @@ impl Earlier {
     /// A record with its parts; `None` if another version wrote it so that they cannot be read.
     #[must_use]
     pub fn of(record: Record) -> Option<Earlier> {
-        let parts = serde_json::from_value(record.identity.clone()).ok()?;
+        let parts = record.identity.read().ok()?;
         Some(Earlier { record, parts })
     }
 }
@@ -91,18 +91,18 @@ impl<'a> Past<'a> {
         })
     }
 
-    /// The stage and port that gave these bytes in the last run.
-    pub(super) fn source_of(&self, bytes: &Digest) -> Option<&str> {
+    /// The stages and ports that gave these bytes in the last run.
+    pub(super) fn sources_of(&self, bytes: &Digest) -> &[(String, String)] {
         let makers = self.makers.get_or_init(|| {
-            let mut makers = HashMap::new();
+            let mut makers: HashMap<_, Vec<_>> = HashMap::new();
             for (stage, entry) in self.last.iter().flat_map(|run| &run.stages) {
                 for (port, artifact) in self.store.record(&entry.key).into_iter().flat_map(|r| r.outputs) {
-                    makers.entry(artifact.digest).or_insert_with(|| format!("{stage}.{port}"));
+                    makers.entry(artifact.digest).or_default().push((stage.clone(), port));
                 }
             }
             makers
         });
-        makers.get(bytes).map(String::as_str)
+        makers.get(bytes).map_or(&[], Vec::as_slice)
     }
 
     /// Of all results of the same kind the one whose key differs in the fewest parts, the newest of several. Inputs

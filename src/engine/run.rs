@@ -22,6 +22,9 @@ use crate::store::{self, Digest, Record, RunEntry, RunLog};
 /// What a stage may keep busy; the queue has a part for each.
 const COSTS: [Cost; 3] = [Cost::Waiting, Cost::OneCore, Cost::AllCores];
 
+/// How many results may be on their way to the disk at the same time.
+const KEEPING: usize = 32;
+
 /// How much may go on at the same time.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -86,6 +89,7 @@ pub fn run(
         missing: vec![0; count],
         queue: Default::default(),
         running: BTreeMap::new(),
+        keeping: BTreeMap::new(),
         warned_of_links: false,
         limits,
         position: vec![0; count],
@@ -116,6 +120,8 @@ struct Run<'a> {
     /// What must run and has not been started, by cost and position.
     queue: [BTreeMap<usize, (StageId, KeyParts)>; COSTS.len()],
     running: BTreeMap<StageId, Instant>,
+    /// What ran and is being kept: the disk is busy with it, no core.
+    keeping: BTreeMap<StageId, Instant>,
     /// One warning about the data folder is enough.
     warned_of_links: bool,
 }
@@ -135,7 +141,7 @@ impl<'a> Run<'a> {
         std::thread::scope(|scope| {
             let (sender, receiver) = channel();
             self.start_what_fits(scope, &sender);
-            while !self.running.is_empty() {
+            while !self.running.is_empty() || !self.keeping.is_empty() {
                 self.take(&receiver);
                 self.start_what_fits(scope, &sender);
             }
@@ -204,7 +210,7 @@ impl<'a> Run<'a> {
         if self.stop.is_requested() {
             return;
         }
-        while self.running.len() < self.limits.jobs {
+        while self.running.len() < self.limits.jobs && self.keeping.len() < KEEPING {
             let free = self.limits.threads - self.running.keys().map(|id| self.cores(*id)).sum::<usize>();
             let fits = COSTS.iter().filter(|cost| self.cores_of(**cost) <= free);
             let first = fits
@@ -258,8 +264,13 @@ impl<'a> Run<'a> {
         match receiver.recv().expect("the loop holds a sender") {
             Message::Held(id, holder) => self.change(id, Signal::Held, 0.0, Detail::Held(holder)),
             Message::Begun(id) => self.change(id, Signal::Begun, 0.0, Detail::None),
+            Message::Keeping(id) => {
+                let begun = self.running.remove(&id).expect("only what runs is kept");
+                self.keeping.insert(id, begun);
+            }
             Message::Over(id, ending) => {
-                let begun = self.running.remove(&id).expect("only running stages end");
+                let begun = self.keeping.remove(&id).or_else(|| self.running.remove(&id));
+                let begun = begun.expect("only running stages end");
                 let known = self.end(id, ending, begun.elapsed().as_secs_f64());
                 self.look_up(known);
             }

@@ -22,6 +22,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 pub(super) enum Message {
     Held(StageId, Holder),
     Begun(StageId),
+    /// The work is done; what was made is being kept, which takes no core.
+    Keeping(StageId),
     Over(StageId, Ending),
 }
 
@@ -87,6 +89,7 @@ impl Worker<'_> {
             let message = "a file it reads changed while it ran, so nothing was kept; run it again";
             return Err(StageError::message(message));
         }
+        let _ = sender.send(Message::Keeping(self.id));
         let made = job.made.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut record = made.into_record(&self.parts, &decl.ports.outputs)?;
         record.chain = chain_key;

@@ -15,6 +15,7 @@
 mod artifact;
 mod blob;
 mod chain;
+mod description;
 mod digest;
 mod error;
 mod lock;
@@ -28,8 +29,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 pub use artifact::{Artifact, Blob, Form};
-pub use blob::BlobWriter;
+pub use blob::{BlobWriter, TakenIn};
 pub use chain::{Chain, Link};
+pub use description::Description;
 pub use digest::Digest;
 pub use error::{Action, Error};
 pub use lock::{Claim, Holder, Slot, Want};

@@ -45,7 +45,17 @@ fn status(ws: &Workspace, words: &[&str]) -> Vec<String> {
     let said = ws.call(&[&["status", "pipeline.yaml"], words].concat()).succeeds();
     let plain = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        words.join(" ").replace("under 1 s ", "").replace(", under 1 s", "")
+        let line = words.join(" ");
+        let about = |line: &str, before: &str, after: &str| {
+            let (start, rest) = line.split_once(before)?;
+            let (_, end) = rest.split_once(" s")?;
+            Some(format!("{start}{after}{}", end.trim_start()))
+        };
+        let without = |line: String, word: &str| {
+            let closing = about(&line, &format!(", {word} "), "");
+            closing.or_else(|| about(&line, &format!("{word} "), "")).unwrap_or(line)
+        };
+        without(without(line, "under"), "about")
     };
     said.out.lines().map(plain).collect()
 }
@@ -68,7 +78,7 @@ fn a_parameter_an_input_and_what_lies_behind_are_told() {
             "words up to date",
             "text will run text.run \"cat source.txt > text.txt\" -> \"cat source.txt source.txt > text.txt\" (pipeline.yaml:12)",
             "upper will run depends on text",
-            "count will run count.run \"wc -c < in/text > n.txt\" -> \"wc -l < in/text > n.txt\" (pipeline.yaml:24)",
+            "count will run count.run \"wc -c < in/text > n.txt\" -> \"wc -l < in/text > n.txt\" (pipeline.yaml:25)",
             "depends on upper",
             "3 of 4 stages to run",
         ]
@@ -80,7 +90,7 @@ fn a_parameter_an_input_and_what_lies_behind_are_told() {
         ran.reasons("count"),
         [
             &format!("input text changed: {root}"),
-            "count.run \"wc -c < in/text > n.txt\" -> \"wc -l < in/text > n.txt\" (pipeline.yaml:24)",
+            "count.run \"wc -c < in/text > n.txt\" -> \"wc -l < in/text > n.txt\" (pipeline.yaml:25)",
         ]
     );
 }
@@ -99,7 +109,7 @@ fn what_was_edited_back_is_named_as_the_cause_although_it_is_reused() {
         status(&ws, &[])[3..],
         [
             &format!("count will run input text changed: {root}"),
-            "count.run \"wc -c < in/text > n.txt\" -> \"wc -l < in/text > n.txt\" (pipeline.yaml:24)",
+            "count.run \"wc -c < in/text > n.txt\" -> \"wc -l < in/text > n.txt\" (pipeline.yaml:25)",
             "1 of 4 stages to run",
         ]
     );
@@ -165,13 +175,13 @@ fn variables_settings_and_extended_files_are_named_where_they_stand() {
 fn inputs_that_come_from_elsewhere_are_named_with_both_sources() {
     let ws = chain();
     edit(&ws, "in: { text: upper.text }", "in: { text: text.text }");
-    assert_eq!(status(&ws, &[])[3], "count will run input text: upper.text -> text.text (pipeline.yaml:23)");
+    assert_eq!(status(&ws, &[])[3], "count will run input text: upper.text -> text.text (pipeline.yaml:24)");
     edit(
         &ws,
         "in: { text: text.text }\n    with: { run: wc",
         "in: { text: upper.text, more: text.text }\n    with: { run: wc",
     );
-    assert_eq!(status(&ws, &[])[3], "count will run input more is new: text.text (pipeline.yaml:23)");
+    assert_eq!(status(&ws, &[])[3], "count will run input more is new: text.text (pipeline.yaml:24)");
     edit(&ws, "    in: { text: upper.text, more: text.text }\n", "");
     assert_eq!(status(&ws, &[])[3], "count will run input text is no longer bound");
 }
@@ -218,7 +228,7 @@ fn a_renamed_stage_is_compared_with_its_former_self() {
     edit(&ws, "wc -c", "wc -l");
     assert_eq!(
         status(&ws, &[])[3],
-        "length will run length.run \"wc -c < in/text > n.txt\" -> \"wc -l < in/text > n.txt\" (pipeline.yaml:24)"
+        "length will run length.run \"wc -c < in/text > n.txt\" -> \"wc -l < in/text > n.txt\" (pipeline.yaml:25)"
     );
     edit(&ws, "name: chain", "name: other");
     assert_eq!(status(&ws, &[])[3], "length will run first run");
@@ -334,7 +344,7 @@ fn why_shows_the_whole_key_and_the_nearest_result() {
     ws.call(&["why", "pipeline.yaml", "count"]).succeeds().says([
         "count of chain: up to date",
         "\nkey ",
-        "params.run    \"wc -c < in/text > n.txt\"  pipeline.yaml:24",
+        "params.run    \"wc -c < in/text > n.txt\"  pipeline.yaml:25",
         "upper.text",
         "\nresult: count of chain, made just now",
     ]);
