@@ -41,10 +41,11 @@ impl Folders {
 }
 
 impl PipelineArgs {
-    /// Reads and checks the pipeline.
-    pub(super) fn open(&self) -> Result<Experiment, Failure> {
+    /// Reads and checks the pipeline. It is kept until the process ends, which spares taking it apart.
+    pub(super) fn open(&self) -> Result<&'static Experiment, Failure> {
         let registry = Registry::new(&stages::kinds());
-        Experiment::open(&self.pipeline, &self.settings, registry).map_err(Failure::Pipeline)
+        let experiment = Experiment::open(&self.pipeline, &self.settings, registry);
+        Ok(Box::leak(Box::new(experiment.map_err(Failure::Pipeline)?)))
     }
 
     pub(super) fn checkout(&self, experiment: &Experiment) -> Checkout {

@@ -31,10 +31,10 @@ pub(super) struct Args {
 pub(super) fn get(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let experiment = args.pipeline.open()?;
     let store = args.pipeline.folders.store();
-    let target = target::find(&experiment, &args.artifact)?;
-    let port = target.only_port(&experiment)?;
+    let target = target::find(experiment, &args.artifact)?;
+    let port = target.only_port(experiment)?;
     let record =
-        target::result(&look(&experiment, &store, args.device.find()?.device), &experiment, target.id)?;
+        target::result(&look(experiment, &store, args.device.find()?.device), experiment, target.id)?;
     let artifact = &record.outputs[&port.name];
     let to_stdout = args.output.as_os_str() == "-";
     match artifact.form {

@@ -19,6 +19,7 @@ mod schema;
 mod show;
 mod status;
 mod target;
+mod why;
 mod words;
 
 use std::io::Write;
@@ -42,6 +43,8 @@ enum Command {
     Run(run::Args),
     /// Say what would run, and why.
     Status(status::Args),
+    /// Show all that a stage's result depends on, and how that differs from the nearest result.
+    Why(why::Args),
     /// Draw the graph of stages.
     Graph(graph::Args),
     /// Show a pipeline, a stage or an artifact.
@@ -76,6 +79,7 @@ fn dispatch(command: &Command, out: &mut dyn Write) -> Result<ExitCode, Failure>
     match command {
         Command::Run(args) => run::run(args, out),
         Command::Status(args) => status::status(args, out),
+        Command::Why(args) => why::why(args, out),
         Command::Graph(args) => graph::graph(args, out),
         Command::Show(args) => show::show(args, out),
         Command::Get(args) => get::get(args, out),

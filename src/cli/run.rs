@@ -49,14 +49,14 @@ static STOP: Stop = Stop::new();
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let experiment = args.pipeline.open()?;
     let store = args.pipeline.folders.store();
-    let selection = selection(args, &experiment)?;
-    let forced = find_stages(&experiment, &args.forced)?;
+    let selection = selection(args, experiment)?;
+    let forced = find_stages(experiment, &args.forced)?;
     if let Some(left_out) = forced.iter().find(|id| !selection.contains(id)) {
         let name = &experiment.pipeline.stage(*left_out).name;
         return Err(Failure::Usage(format!("--force {name}: --stage leaves that stage out")));
     }
     let found = args.device.find()?;
-    let planner = Planner::new(&experiment, &store, found.device, forced.into_iter().collect());
+    let planner = Planner::new(experiment, &store, found.device, forced.into_iter().collect());
     if args.dry_run {
         status::print(&experiment.pipeline.name, &planner.plan(&selection), args.json, out)?;
         return Ok(ExitCode::SUCCESS);
@@ -71,13 +71,13 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
     ctrlc::set_handler(on_interrupt)?;
     let limits = Limits { jobs: args.jobs.map_or(threads, NonZero::get), threads };
     let on_failure = if args.keep_going { OnFailure::KeepGoing } else { OnFailure::Stop };
-    let checkout = args.pipeline.checkout(&experiment);
+    let checkout = args.pipeline.checkout(experiment);
     let show: Box<dyn Show> = if args.json {
         Box::new(Json::new())
     } else if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
-        Box::new(Terminal::new(&experiment))
+        Box::new(Terminal::new(experiment))
     } else {
-        Box::new(Plain::new(&experiment))
+        Box::new(Plain::new(experiment))
     };
     let summary = engine::run(&planner, &selection, limits, on_failure, &checkout, &*show, &STOP)?;
     show.summary(&summary);

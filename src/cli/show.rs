@@ -36,20 +36,20 @@ pub(super) struct Args {
 pub(super) fn show(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let experiment = args.pipeline.open()?;
     let store = args.pipeline.folders.store();
-    let planner = look(&experiment, &store, args.device.find()?.device);
+    let planner = look(experiment, &store, args.device.find()?.device);
     let Some(text) = &args.target else {
-        write!(out, "{}", overview(&experiment, &planner))?;
+        write!(out, "{}", overview(experiment, &planner))?;
         return Ok(ExitCode::SUCCESS);
     };
-    let target = target::find(&experiment, text)?;
+    let target = target::find(experiment, text)?;
     if let Some(png) = &args.png {
-        let port = target.only_port(&experiment)?;
-        let record = target::result(&planner, &experiment, target.id)?;
+        let port = target.only_port(experiment)?;
+        let record = target::result(&planner, experiment, target.id)?;
         let drawn = picture::draw_sheet(&store, port, &record.outputs[&port.name], png)?;
         writeln!(out, "{}  {drawn}", png.display())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let view = StageView::new(&experiment, &planner, &store, target);
+    let view = StageView::new(experiment, &planner, &store, target);
     if args.json {
         writeln!(out, "{:#}", view.to_json())?;
     } else {
@@ -142,8 +142,7 @@ impl<'a> StageView<'a> {
     }
 
     fn inputs(&self) -> Vec<Vec<String>> {
-        let parts =
-            self.record.as_ref().and_then(|r| serde_json::from_value::<KeyParts>(r.identity.clone()).ok());
+        let parts = self.record.as_ref().and_then(|record| record.identity.read::<KeyParts>().ok());
         let decl = self.experiment.pipeline.stage(self.target.id);
         let digest = |port: &String| {
             parts.as_ref().and_then(|parts| parts.inputs.get(port)).map(Digest::short).unwrap_or_default()

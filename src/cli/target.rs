@@ -1,5 +1,7 @@
 //! `STAGE[.PORT]` on the command line: what it names in a pipeline.
 
+use std::sync::Arc;
+
 use super::args::find_stage;
 use super::exit::Failure;
 use super::words::nearest;
@@ -52,7 +54,7 @@ pub(super) fn result(planner: &Planner<'_>, experiment: &Experiment, id: StageId
     let name = &experiment.pipeline.stage(id).name;
     let plan = planner.plan(&experiment.with_ancestors(&[id]));
     match plan.steps.into_iter().next_back().map(|(_, decision)| decision.verdict) {
-        Some(Verdict::Reuse(record)) => Ok(*record),
+        Some(Verdict::Reuse(record)) => Ok(Arc::unwrap_or_clone(record)),
         _ => {
             let file = experiment.pipeline.file.display();
             let message =

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::engine::Outlook;
+
 /// `512 B`, `27.6 KiB`, `2.2 GiB`.
 pub(super) fn bytes(count: u64) -> String {
     let mut amount = count as f64;
@@ -25,6 +27,23 @@ pub(super) fn duration(seconds: f64) -> String {
         ..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
         _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
     }
+}
+
+/// `under 1 s`, `about 73 s`, `about 12 min`, `about 3 h`: what nobody knows exactly.
+pub(super) fn about(seconds: f64) -> String {
+    match seconds {
+        ..1.0 => "under 1 s".to_owned(),
+        ..99.5 => format!("about {seconds:.0} s"),
+        ..5400.0 => format!("about {:.0} min", seconds / 60.0),
+        ..172_800.0 => format!("about {:.0} h", seconds / 3600.0),
+        _ => format!("about {:.0} days", seconds / 86_400.0),
+    }
+}
+
+/// What there is to say about a computation before it starts, besides its time.
+pub(super) fn remarks(outlook: &Outlook) -> impl Iterator<Item = String> {
+    let anew = outlook.anew.map(|why| format!("starts anew, because {why}"));
+    outlook.goes_on.map(|from| from.to_string()).into_iter().chain(anew)
 }
 
 /// `just now`, `5 min ago`, `3 h ago`, `2 days ago`.

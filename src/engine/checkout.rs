@@ -19,7 +19,8 @@ impl Checkout {
     /// The folder of a pipeline inside the data folder.
     #[must_use]
     pub fn new(data: &Path, pipeline: &str) -> Checkout {
-        Checkout { dir: data.join(pipeline) }
+        let dir = data.join(pipeline);
+        Checkout { dir: std::path::absolute(&dir).unwrap_or(dir) }
     }
 
     /// Links the results of a stage; links that are right already are left alone.
@@ -41,7 +42,7 @@ impl Checkout {
                 }
             };
             let link = dir.join(name);
-            let target = relative(&std::path::absolute(&target)?, &std::path::absolute(&dir)?);
+            let target = relative(&target, &dir);
             match fs::read_link(&link) {
                 Ok(now) if now == target => continue,
                 Ok(_) => fs::remove_file(&link)?,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::outlook::Outlook;
 use super::reason::Reason;
 use super::stage::Progress;
 use super::state::State;
@@ -41,8 +42,10 @@ pub struct StageEvent {
 pub enum Detail {
     /// Nothing.
     None,
-    /// Why it must run.
-    Because(Vec<Reason>),
+    /// Why it must run, and what to expect.
+    ToRun(Vec<Reason>, Outlook),
+    /// Why it does not run.
+    Because(Reason),
     /// Who computes the same key.
     Held(Holder),
     /// The figures of its result.

@@ -13,7 +13,7 @@ use super::stage::{
     Device, Holds, Input, InputFile, Job, ONLY_FILE, OutputFile, OutputPort, Progress, StageError,
 };
 use crate::pipeline::StageName;
-use crate::store::{Artifact, Blob, BlobWriter, Chain, Digest, Form, Record, Slot, Stamp, Store};
+use crate::store::{Artifact, Blob, BlobWriter, Chain, Digest, Form, Record, Slot, Stamp, Store, TakenIn};
 
 /// The job of one running stage.
 pub(super) struct StoreJob<'a> {
@@ -33,6 +33,8 @@ pub(super) struct StoreJob<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Made {
     files: BTreeMap<String, BTreeMap<String, Blob>>,
+    /// Files that have still to be hashed and made durable, with port and name.
+    taken: Vec<(String, String, TakenIn)>,
     metrics: BTreeMap<String, f64>,
     series: BTreeMap<String, Vec<f64>>,
     computed: Option<u64>,
@@ -42,9 +44,12 @@ impl Made {
     /// The record of what was made.
     ///
     /// # Errors
-    /// If nothing was made on a port, which is a bug of the stage.
+    /// If the disk refuses, or nothing was made on a port, which is a bug of the stage.
     pub(super) fn into_record(self, parts: &KeyParts, ports: &[OutputPort]) -> Result<Record, StageError> {
-        let Made { mut files, metrics, series, computed } = self;
+        let Made { mut files, taken, metrics, series, computed } = self;
+        for (port, file, taken) in taken {
+            files.entry(port).or_default().insert(file, taken.finish()?);
+        }
         let mut outputs = BTreeMap::new();
         for port in ports {
             let made = files.remove(&port.name).unwrap_or_default();
@@ -99,7 +104,8 @@ impl Job for StoreJob<'_> {
     }
 
     fn adopt(&self, port: &str, file: &str, path: &Path) -> Result<(), StageError> {
-        self.add(port, file, self.store.adopt_blob(path)?);
+        let taken = self.store.take_in(path)?;
+        self.made().taken.push((port.to_owned(), file.to_owned(), taken));
         Ok(())
     }
 

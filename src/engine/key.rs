@@ -52,8 +52,8 @@ impl From<Device> for DeviceClass {
 /// One part of a key that differs between two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// The path of the part, such as `params.lr`, `inputs.train` or `version`.
-    pub path: String,
+    /// The way to the part, such as `params`, `lr`, or `inputs`, `train`, or `version`.
+    pub path: Vec<String>,
     /// Its former value; `None` if there was none.
     pub old: Option<String>,
     /// Its new value; `None` if it is gone.
@@ -113,19 +113,21 @@ impl KeyParts {
         way.key()
     }
 
+    /// Every part by the way to it, with its value in JSON; the order is that of the paths.
+    #[must_use]
+    pub fn leaves(&self) -> BTreeMap<Vec<String>, String> {
+        let mut leaves = BTreeMap::new();
+        self.walk(&mut |path, value| {
+            leaves.insert(path.iter().map(ToString::to_string).collect(), value.to_owned());
+        });
+        leaves
+    }
+
     /// What differs from an earlier key, in the order of paths.
     #[must_use]
     pub fn differences(&self, earlier: &KeyParts) -> Vec<Difference> {
-        let leaves = |parts: &KeyParts| {
-            let mut leaves = BTreeMap::new();
-            parts.walk(&mut |path, value| {
-                let steps: Vec<String> = path.iter().map(ToString::to_string).collect();
-                leaves.insert(steps.join("."), value.to_owned());
-            });
-            leaves
-        };
-        let (old, new) = (leaves(earlier), leaves(self));
-        let paths: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        let (old, new) = (earlier.leaves(), self.leaves());
+        let paths: BTreeSet<&Vec<String>> = old.keys().chain(new.keys()).collect();
         paths
             .into_iter()
             .filter(|path| old.get(*path) != new.get(*path))
@@ -275,7 +277,7 @@ mod tests {
         let old = parts(json!({"lr": 0.001, "gone": true, "transforms": [{"resize": 80}]}));
         let new = parts(json!({"lr": 0.0005, "transforms": [{"resize": 96}]}));
         let difference = |path: &str, old: Option<&str>, new: Option<&str>| Difference {
-            path: path.to_owned(),
+            path: path.split('.').map(str::to_owned).collect(),
             old: old.map(str::to_owned),
             new: new.map(str::to_owned),
         };

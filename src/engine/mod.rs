@@ -3,8 +3,11 @@
 
 mod checkout;
 mod event;
+mod explain;
 mod job;
 mod key;
+mod outlook;
+mod past;
 mod planner;
 mod reason;
 mod registry;
@@ -22,8 +25,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub use checkout::Checkout;
 pub use event::{Detail, Event, Observer, StageEvent};
 pub use key::{DeviceClass, Difference, KeyParts};
+pub use outlook::{GoesOn, Outlook};
+pub use past::Earlier;
 pub use planner::{Decision, Plan, Planner, Verdict};
-pub use reason::{FileChange, Reason};
+pub use reason::{Cause, Causes, FileChange, InputChange, Reason};
 pub use registry::Registry;
 pub use run::{Limits, OnFailure, Summary, run};
 pub use state::{Signal, State};

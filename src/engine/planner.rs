@@ -2,37 +2,50 @@
 //! runs, `status` and the run loop all ask the same planner.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rayon::prelude::*;
 
 use super::Experiment;
-use super::key::{Difference, KeyParts};
-use super::reason::{FileChange, Reason};
+use super::explain::{Explainer, Results};
+use super::key::KeyParts;
+use super::outlook::{Known, Outlook};
+use super::past::{Earlier, Past, distance};
+use super::reason::Reason;
 use super::stage::{Device, Identity};
 use crate::pipeline::{StageId, StageName};
 use crate::store::{Digest, Found, Record, RunLog, Store};
+
+/// So many stages at once are worth handing to several threads.
+const MANY: usize = 64;
 
 /// Answers for one pipeline, one store and one device.
 pub struct Planner<'a> {
     pub(super) experiment: &'a Experiment,
     pub(super) store: &'a Store,
-    pub(super) last: Option<RunLog>,
     pub(super) device: Device,
+    explainer: Explainer<'a>,
     forced: BTreeSet<StageId>,
 }
 
 /// What is to be done about one stage.
 #[derive(Debug, Clone)]
 pub struct Decision {
-    /// The parts of its key; `None` as long as an input is not known, or if a file cannot be read.
+    /// Its key; `None` as long as an input is not known, or if a file cannot be read.
+    pub key: Option<Digest>,
+    /// The parts of its key, without the inputs that are not known; `None` if a file cannot be read.
     pub parts: Option<KeyParts>,
     /// Whether it runs.
     pub verdict: Verdict,
+    /// What to expect if it runs.
+    pub outlook: Outlook,
 }
 
 /// Whether a stage runs.
 #[derive(Debug, Clone)]
 pub enum Verdict {
     /// This result is the right one.
-    Reuse(Box<Record>),
+    Reuse(Arc<Record>),
     /// It must run, for these reasons.
     Run(Vec<Reason>),
 }
@@ -44,6 +57,13 @@ pub struct Plan {
     pub steps: Vec<(StageName, Decision)>,
 }
 
+impl Plan {
+    /// What is to be done about the stages that run.
+    pub fn stale(&self) -> impl Iterator<Item = &Decision> {
+        self.steps.iter().map(|(_, decision)| decision).filter(|d| matches!(d.verdict, Verdict::Run(_)))
+    }
+}
+
 impl<'a> Planner<'a> {
     /// A planner that compares with the last run of the pipeline.
     #[must_use]
@@ -53,78 +73,142 @@ impl<'a> Planner<'a> {
         device: Device,
         forced: BTreeSet<StageId>,
     ) -> Planner<'a> {
-        let last = store.last_run(&experiment.pipeline.name);
-        Planner { experiment, store, last, device, forced }
+        let explainer = Explainer::new(experiment, Past::new(experiment, store));
+        Planner { experiment, store, device, explainer, forced }
     }
 
     /// What is to be done about the selected stages, as far as it can be said before anything runs.
     #[must_use]
     pub fn plan(&self, selection: &BTreeSet<StageId>) -> Plan {
-        let mut results: Vec<Option<Record>> = vec![None; self.experiment.pipeline.stages.len()];
-        let mut steps = Vec::with_capacity(selection.len());
-        for id in self.experiment.graph.order().iter().filter(|id| selection.contains(id)) {
-            let decision = self.decide(*id, &results);
-            if let Verdict::Reuse(record) = &decision.verdict {
-                results[id.0] = Some((**record).clone());
+        let count = self.experiment.pipeline.stages.len();
+        let mut results: Vec<Option<Arc<Record>>> = vec![None; count];
+        let mut decisions: Vec<Option<Decision>> = vec![None; count];
+        for wave in self.waves(selection) {
+            for (id, decision) in self.decide_all(&wave, &results) {
+                if let Verdict::Reuse(record) = &decision.verdict {
+                    results[id.0] = Some(Arc::clone(record));
+                }
+                decisions[id.0] = Some(decision);
             }
-            steps.push((self.experiment.pipeline.stage(*id).name.clone(), decision));
         }
-        Plan { steps }
+        let order = self.experiment.graph.order().iter();
+        let steps = order.filter_map(|id| {
+            Some((self.experiment.pipeline.stage(*id).name.clone(), decisions[id.0].take()?))
+        });
+        Plan { steps: steps.collect() }
+    }
+
+    /// What is to be done about stages that do not need each other.
+    pub(super) fn decide_all(&self, ids: &[StageId], results: &Results) -> Vec<(StageId, Decision)> {
+        let decide = |id: &StageId| (*id, self.decide(*id, results));
+        if ids.len() < MANY {
+            return ids.iter().map(decide).collect();
+        }
+        ids.par_iter().with_min_len(MANY / 4).map(decide).collect()
     }
 
     /// What is to be done about one stage, given the results of the stages before it.
     #[must_use]
-    pub fn decide(&self, id: StageId, results: &[Option<Record>]) -> Decision {
+    pub fn decide(&self, id: StageId, results: &Results) -> Decision {
         let decl = self.experiment.pipeline.stage(id);
         let mut inputs = BTreeMap::new();
         let mut upstream = BTreeSet::new();
         for (port, source) in &decl.inputs {
-            let from = source.id;
-            match &results[from.0] {
+            match &results[source.id.0] {
                 Some(record) => drop(inputs.insert(port.clone(), record.outputs[&source.port].digest)),
-                None => drop(upstream.insert(from)),
+                None => drop(upstream.insert(source.id)),
             }
         }
         let identity = decl.stage.identity();
+        let growth = identity.growth;
         let files = match self.digest_files(&identity) {
             Ok(files) => files,
-            Err(unreadable) => return Decision { parts: None, verdict: Verdict::Run(unreadable) },
+            Err(unreadable) => {
+                let (verdict, outlook) = (Verdict::Run(unreadable), Outlook::default());
+                return Decision { key: None, parts: None, verdict, outlook };
+            }
         };
         let kind = self.experiment.registry.kind(&decl.kind);
         let parts = KeyParts::new((kind.name, kind.version), identity, inputs, files, self.device);
+        let key = upstream.is_empty().then(|| parts.key());
         let mut reasons = Vec::new();
         if self.forced.contains(&id) {
             reasons.push(Reason::Forced);
         }
-        if !upstream.is_empty() {
-            reasons.extend(self.changes(id, &parts, &upstream));
-            reasons.extend(
-                upstream.iter().map(|up| Reason::Upstream(self.experiment.pipeline.stage(*up).name.clone())),
-            );
-            return Decision { parts: None, verdict: Verdict::Run(reasons) };
-        }
-        let verdict = match self.store.find(&parts.key()) {
-            Found::Whole(record) if reasons.is_empty() => Verdict::Reuse(Box::new(record)),
-            Found::Whole(_) => Verdict::Run(reasons),
-            Found::Damaged(damage) => {
-                reasons.push(Reason::Damaged(damage));
-                Verdict::Run(reasons)
+        let found = match key.map_or(Found::Absent, |key| self.store.find(&key)) {
+            Found::Whole(record) if reasons.is_empty() => {
+                let (verdict, outlook) = (Verdict::Reuse(record.into()), Outlook::default());
+                return Decision { key, parts: Some(parts), verdict, outlook };
             }
-            Found::Absent => {
-                reasons.extend(self.changes(id, &parts, &upstream));
-                if reasons.is_empty() {
-                    reasons.push(Reason::Lost);
-                }
-                Verdict::Run(reasons)
-            }
+            found => found,
         };
-        Decision { parts: Some(parts), verdict }
+        let last = self.explainer.past.last_result(&decl.name, &parts);
+        match found {
+            Found::Whole(_) => {}
+            Found::Damaged(damage) => reasons.push(Reason::Damaged(damage)),
+            Found::Absent => reasons.extend(self.absence(id, key, (&parts, last.as_ref()), results)),
+        }
+        let upstream = upstream.iter().map(|up| self.experiment.pipeline.stage(*up).name.clone());
+        reasons.extend(upstream.map(Reason::Upstream));
+        let known = if key.is_some() { Known::Whole } else { Known::Partly };
+        let past = &self.explainer.past;
+        let outlook = Outlook::new(self.store, past, (&parts, known), growth, &decl.ports, last.as_ref());
+        Decision { key, parts: Some(parts), verdict: Verdict::Run(reasons), outlook }
+    }
+
+    /// Why there is no result of a key, as far as the key is known.
+    fn absence(
+        &self,
+        id: StageId,
+        key: Option<Digest>,
+        (parts, last): (&KeyParts, Option<&Earlier>),
+        results: &Results,
+    ) -> Vec<Reason> {
+        let last_key = self.last_key(self.experiment.pipeline.stage(id).name.as_str());
+        match last {
+            _ if key.is_some() && last_key == key => vec![Reason::Lost],
+            Some(last) if key == Some(last.record.key) => vec![Reason::Lost],
+            Some(last) => self.explainer.changes(id, parts, &last.parts, results),
+            None if last_key.is_some() => vec![Reason::Forgotten],
+            None => vec![Reason::FirstRun],
+        }
+    }
+
+    /// The selected stages in groups: each needs only stages of groups before its own.
+    fn waves(&self, selection: &BTreeSet<StageId>) -> Vec<Vec<StageId>> {
+        let graph = &self.experiment.graph;
+        let mut waves: Vec<Vec<StageId>> = Vec::new();
+        let mut level = vec![0; self.experiment.pipeline.stages.len()];
+        for id in graph.order().iter().filter(|id| selection.contains(id)) {
+            let before = graph.needs(*id).into_iter().map(|need| level[need.0]).max();
+            let wave = before.unwrap_or(0);
+            if waves.len() == wave {
+                waves.push(Vec::new());
+            }
+            waves[wave].push(*id);
+            level[id.0] = wave + 1;
+        }
+        waves
+    }
+
+    /// The newest run of the pipeline.
+    pub(super) fn last_run(&self) -> Option<&RunLog> {
+        self.explainer.past.last.as_ref()
     }
 
     /// The key of the stage's newest result, as the log of runs has it.
     #[must_use]
     pub fn last_key(&self, stage: &str) -> Option<Digest> {
-        self.last.as_ref()?.stages.get(stage).map(|entry| entry.key)
+        self.explainer.past.last_key(stage)
+    }
+
+    /// Of all results of the same kind, the stage's own last one first, that whose key differs in the fewest parts.
+    #[must_use]
+    pub fn nearest(&self, stage: &StageName, parts: &KeyParts) -> Option<Earlier> {
+        let past = &self.explainer.past;
+        let last = past.last_result(stage, parts).filter(|last| last.parts.kind == parts.kind);
+        let others = past.nearest(parts).cloned();
+        last.into_iter().chain(others).min_by_key(|earlier| distance(parts, &earlier.parts))
     }
 
     /// Whether a stage is to run even if there is a result.
@@ -147,49 +231,5 @@ impl<'a> Planner<'a> {
             }
         }
         if unreadable.is_empty() { Ok(digests) } else { Err(unreadable) }
-    }
-
-    /// How the parts differ from those of the last run; inputs from `upstream` are not known yet.
-    fn changes(&self, id: StageId, parts: &KeyParts, upstream: &BTreeSet<StageId>) -> Vec<Reason> {
-        let decl = self.experiment.pipeline.stage(id);
-        let Some(last) = self.last_key(decl.name.as_str()) else {
-            return if upstream.is_empty() { vec![Reason::FirstRun] } else { Vec::new() };
-        };
-        let earlier = self.store.record(&last);
-        let Some(earlier) = earlier.and_then(|record| serde_json::from_value(record.identity).ok()) else {
-            return vec![Reason::Lost];
-        };
-        let known = |difference: &Difference| match difference.path.strip_prefix("inputs.") {
-            Some(port) => decl.inputs.get(port).is_some_and(|from| !upstream.contains(&from.id)),
-            None => true,
-        };
-        parts.differences(&earlier).into_iter().filter(known).map(|d| self.reason(id, d)).collect()
-    }
-
-    fn reason(&self, id: StageId, difference: Difference) -> Reason {
-        let decl = self.experiment.pipeline.stage(id);
-        let Difference { path, old, new } = difference;
-        if let Some(param) = path.strip_prefix("params.") {
-            let steps: Vec<&str> = param.split('.').collect();
-            let place = self.experiment.pipeline.place(&decl.name, &steps);
-            return Reason::Param { field: format!("{}.{param}", decl.name), old, new, place };
-        }
-        if let Some(port) = path.strip_prefix("inputs.") {
-            let source = decl.inputs.get(port).map_or("no longer bound".to_owned(), ToString::to_string);
-            return Reason::Input { port: port.to_owned(), source };
-        }
-        if let Some(name) = path.strip_prefix("files.") {
-            let change = match (&old, &new) {
-                (None, _) => FileChange::Appeared,
-                (_, None) => FileChange::Gone,
-                _ => FileChange::Content,
-            };
-            return Reason::File { name: name.to_owned(), change };
-        }
-        match path.as_str() {
-            "kind" => Reason::Kind { old: old.unwrap_or_default(), new: new.unwrap_or_default() },
-            "device" => Reason::Device { old: old.unwrap_or_default(), new: new.unwrap_or_default() },
-            _ => Reason::Version,
-        }
     }
 }

@@ -1,6 +1,7 @@
-//! Why a stage must run, as data with a sentence for each.
+//! Why a stage must run, as data with a sentence for each. How a reason is found is known elsewhere.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::pipeline::{Place, StageName};
 use crate::store::Damage;
@@ -25,10 +26,14 @@ pub enum Reason {
     },
     /// The stage is of another kind than in the last run.
     Kind {
+        /// The stage.
+        stage: StageName,
         /// The former kind.
         old: String,
         /// The new kind.
         new: String,
+        /// Where the new one stands.
+        place: Option<Place>,
     },
     /// This version of stlpipe computes this kind of stage differently.
     Version,
@@ -39,16 +44,18 @@ pub enum Reason {
         /// The class that is to compute now.
         new: String,
     },
-    /// An input has other bytes than in the last run, or another stage's.
+    /// An input is another than in the last run.
     Input {
         /// The input port.
         port: String,
-        /// The stage and port it comes from.
-        source: String,
+        /// How it differs.
+        change: InputChange,
     },
     /// A file outside the store is another than in the last run.
     File {
-        /// What the file is to the stage.
+        /// The parameter that names it, if it is still named.
+        param: Option<String>,
+        /// Its path, or what it is to the stage if it is no longer named.
         name: String,
         /// How it differs.
         change: FileChange,
@@ -64,8 +71,58 @@ pub enum Reason {
     Damaged(Damage),
     /// The result was there and is gone.
     Lost,
+    /// The key has never been computed, and the last result, which would tell why, has gone.
+    Forgotten,
     /// A stage that it takes an input from will run.
     Upstream(StageName),
+}
+
+/// How an input differs from the last run's.
+#[derive(Debug, Clone, PartialEq)]
+pub enum InputChange {
+    /// The last run had no such input.
+    Bound {
+        /// The stage and port it comes from.
+        source: String,
+        /// Where that stands.
+        place: Option<Place>,
+    },
+    /// Only the last run had such an input.
+    Unbound,
+    /// It comes from elsewhere.
+    Rebound {
+        /// The former stage and port.
+        old: String,
+        /// The new stage and port.
+        new: String,
+        /// Where the new one stands.
+        place: Option<Place>,
+    },
+    /// It has other bytes.
+    Bytes {
+        /// The stage and port it comes from.
+        source: String,
+        /// Why they are others, as far as that can be found out.
+        causes: Causes,
+    },
+}
+
+/// Why the bytes of an input are others: what changed before it, each told once.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Causes {
+    /// The changes, in the order of stages; not too many.
+    pub told: Arc<[Cause]>,
+    /// How many there are besides.
+    pub more: usize,
+}
+
+/// One change before an input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cause {
+    /// The stage that changed.
+    pub stage: StageName,
+    /// How; `None` if it made other bytes from the same key.
+    pub reason: Option<Reason>,
 }
 
 /// How a file outside the store differs from the last run's.
@@ -88,24 +145,84 @@ impl fmt::Display for Reason {
                 let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
                 write!(f, "{field} {} -> {}", word(old), word(new))?;
                 match place {
-                    None => Ok(()),
-                    Some(Place::File { path, line, .. }) => write!(f, " ({}:{line})", path.display()),
-                    Some(place) => write!(f, " ({place})"),
+                    None if new.is_some() => f.write_str(" (default)"),
+                    place => write!(f, "{}", At(place.as_ref())),
                 }
             }
-            Reason::Kind { old, new } => write!(f, "uses {old} -> {new}"),
+            Reason::Kind { stage, old, new, place } => {
+                write!(f, "{stage} uses {old} -> {new}{}", At(place.as_ref()))
+            }
             Reason::Version => f.write_str("computed differently by this version of stlpipe"),
             Reason::Device { old, new } => write!(f, "on another device: {old} -> {new}"),
-            Reason::Input { port, source } => write!(f, "input {port} changed ({source})"),
-            Reason::File { name, change } => match change {
-                FileChange::Content => write!(f, "{name} has other content"),
-                FileChange::Appeared => write!(f, "{name} is read from a local path now"),
-                FileChange::Gone => write!(f, "{name} is no longer read from a local path"),
+            Reason::Input { port, change } => match change {
+                InputChange::Bound { source, place } => {
+                    write!(f, "input {port} is new: {source}{}", At(place.as_ref()))
+                }
+                InputChange::Unbound => write!(f, "input {port} is no longer bound"),
+                InputChange::Rebound { old, new, place } => {
+                    write!(f, "input {port}: {old} -> {new}{}", At(place.as_ref()))
+                }
+                InputChange::Bytes { source, causes } if causes.told.is_empty() => {
+                    write!(f, "input {port} changed ({source})")
+                }
+                InputChange::Bytes { causes, .. } => write!(f, "input {port} changed: {causes}"),
             },
+            Reason::File { param, name, change } => {
+                if let Some(param) = param {
+                    write!(f, "{param}: ")?;
+                }
+                match change {
+                    FileChange::Content => write!(f, "{name} has other content"),
+                    FileChange::Appeared => write!(f, "{name} was not read before"),
+                    FileChange::Gone => write!(f, "{name} is no longer read"),
+                }
+            }
             Reason::Unreadable { path, error } => write!(f, "{path}: {error}"),
-            Reason::Damaged(damage) => write!(f, "output damaged: {damage}"),
+            Reason::Damaged(Damage { port, blob, missing: true }) => {
+                write!(f, "output lost: blob {}.. missing ({port})", blob.short())
+            }
+            Reason::Damaged(Damage { port, blob, missing: false }) => {
+                write!(f, "output damaged: blob {}.. has other bytes than it should ({port})", blob.short())
+            }
             Reason::Lost => f.write_str("output lost: its record is no longer in the cache"),
+            Reason::Forgotten => {
+                f.write_str("never computed like this; the last result is no longer in the cache")
+            }
             Reason::Upstream(stage) => write!(f, "depends on {stage}"),
+        }
+    }
+}
+
+impl fmt::Display for Causes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, cause) in self.told.iter().enumerate() {
+            write!(f, "{}{cause}", if nth == 0 { "" } else { "; " })?;
+        }
+        if self.more > 0 { write!(f, "; and {} more", self.more) } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Cause { stage, reason } = self;
+        match reason {
+            // These name their stage.
+            Some(reason @ (Reason::Param { .. } | Reason::Kind { .. })) => write!(f, "{reason}"),
+            Some(reason) => write!(f, "{stage}: {reason}"),
+            None => write!(f, "{stage} made other bytes from the same inputs"),
+        }
+    }
+}
+
+/// A place in brackets, as a reason ends with it.
+struct At<'a>(Option<&'a Place>);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => Ok(()),
+            Some(Place::File { path, line, .. }) => write!(f, " ({}:{line})", path.display()),
+            Some(place) => write!(f, " ({place})"),
         }
     }
 }

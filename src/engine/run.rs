@@ -2,6 +2,7 @@
 //! room, and keeps what they make. What is to be done, the planner decides.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Scope;
 use std::time::Instant;
@@ -9,7 +10,7 @@ use std::time::Instant;
 use super::event::{Detail, Event, Observer, StageEvent};
 use super::job;
 use super::key::KeyParts;
-use super::planner::{Planner, Verdict};
+use super::planner::{Decision, Planner, Verdict};
 use super::reason::Reason;
 use super::stage::Cost;
 use super::state::{Signal, State};
@@ -17,6 +18,12 @@ use super::worker::{Ending, Message, Worker, seconds_since_1970};
 use super::{Checkout, Stop};
 use crate::pipeline::{StageId, StageName};
 use crate::store::{self, Digest, Living, Record, RunEntry, RunLog};
+
+/// What a stage may keep busy; the queue has a part for each.
+const COSTS: [Cost; 3] = [Cost::Waiting, Cost::OneCore, Cost::AllCores];
+
+/// How many results may be on their way to the disk at the same time.
+const KEEPING: usize = 32;
 
 /// How much may go on at the same time.
 #[derive(Debug, Clone, Copy)]
@@ -82,8 +89,9 @@ pub fn run(
         keys: vec![None; count],
         results: vec![None; count],
         missing: vec![0; count],
-        queue: BTreeMap::new(),
+        queue: Default::default(),
         running: BTreeMap::new(),
+        keeping: BTreeMap::new(),
         warned_of_links: false,
         limits,
         position: vec![0; count],
@@ -108,14 +116,16 @@ struct Run<'a> {
     stop: &'a Stop,
     states: Vec<State>,
     keys: Vec<Option<Digest>>,
-    results: Vec<Option<Record>>,
+    results: Vec<Option<Arc<Record>>>,
     /// Per stage, the number of stages before it whose results are not known yet.
     missing: Vec<usize>,
     /// Per stage, its position in topological order.
     position: Vec<usize>,
-    /// What must run and has not been started, by position.
-    queue: BTreeMap<usize, (StageId, KeyParts)>,
+    /// What must run and has not been started, by cost and position.
+    queue: [BTreeMap<usize, (StageId, KeyParts)>; COSTS.len()],
     running: BTreeMap<StageId, Instant>,
+    /// What ran and is being kept: the disk is busy with it, no core.
+    keeping: BTreeMap<StageId, Instant>,
     /// One warning about the data folder is enough.
     warned_of_links: bool,
 }
@@ -135,7 +145,7 @@ impl<'a> Run<'a> {
         std::thread::scope(|scope| {
             let (sender, receiver) = channel();
             self.start_what_fits(scope, &sender);
-            while !self.running.is_empty() {
+            while !self.running.is_empty() || !self.keeping.is_empty() {
                 self.take(&receiver);
                 self.start_what_fits(scope, &sender);
             }
@@ -146,34 +156,41 @@ impl<'a> Run<'a> {
     /// Looks up stages whose inputs are known, and those that become known by it.
     fn look_up(&mut self, mut known: Vec<StageId>) {
         let look = self.living.look();
-        while let Some(id) = known.pop() {
-            if self.stop.is_requested() {
-                return;
+        while !known.is_empty() {
+            // A failure meanwhile may have ended the run for some.
+            known.retain(|id| self.states[id.0] == State::Unknown);
+            for id in &known {
+                self.states[id.0] = self.states[id.0].after(Signal::InputsKnown);
             }
-            // A failure meanwhile may have ended the run for it.
-            if self.states[id.0] != State::Unknown {
-                continue;
+            let decisions = self.planner.decide_all(&known, &self.results);
+            known.clear();
+            for (_, decision) in &decisions {
+                look.pin(decision.key.as_ref());
             }
-            self.states[id.0] = self.states[id.0].after(Signal::InputsKnown);
-            let decision = self.planner.decide(id, &self.results);
-            self.keys[id.0] = decision.parts.as_ref().map(KeyParts::key);
-            look.pin(self.keys[id.0].as_ref());
-            match (decision.verdict, decision.parts) {
-                (Verdict::Reuse(record), _) => known.extend(self.settle(id, Signal::Hit, *record, 0.0)),
-                (Verdict::Run(reasons), Some(parts)) => {
-                    self.change(id, Signal::Miss, 0.0, Detail::Because(reasons));
-                    self.queue.insert(self.position[id.0], (id, parts));
+            for (id, Decision { key, parts, verdict, outlook }) in decisions {
+                if self.stop.is_requested() {
+                    return;
                 }
-                (Verdict::Run(reasons), None) => {
-                    let message: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-                    self.end(id, Ending::Failed(message.join("; ")), 0.0);
+                self.keys[id.0] = key;
+                match (verdict, parts) {
+                    // Given up since it was looked up.
+                    _ if self.states[id.0] != State::Ready => {}
+                    (Verdict::Reuse(record), _) => known.extend(self.settle(id, Signal::Hit, record, 0.0)),
+                    (Verdict::Run(reasons), Some(parts)) => {
+                        self.change(id, Signal::Miss, 0.0, Detail::ToRun(reasons, outlook));
+                        self.queue[self.cost(id) as usize].insert(self.position[id.0], (id, parts));
+                    }
+                    (Verdict::Run(reasons), None) => {
+                        let message: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+                        known.extend(self.end(id, Ending::Failed(message.join("; ")), 0.0));
+                    }
                 }
             }
         }
     }
 
     /// Notes a stage's result and returns the stages whose inputs are all known now.
-    fn settle(&mut self, id: StageId, signal: Signal, record: Record, seconds: f64) -> Vec<StageId> {
+    fn settle(&mut self, id: StageId, signal: Signal, record: Arc<Record>, seconds: f64) -> Vec<StageId> {
         let experiment = self.planner.experiment;
         let decl = experiment.pipeline.stage(id);
         self.change(id, signal, seconds, Detail::Metrics(record.metrics.clone()));
@@ -201,11 +218,13 @@ impl<'a> Run<'a> {
         if self.stop.is_requested() {
             return;
         }
-        while self.running.len() < self.limits.jobs {
+        while self.running.len() < self.limits.jobs && self.keeping.len() < KEEPING {
             let free = self.limits.threads - self.running.keys().map(|id| self.cores(*id)).sum::<usize>();
-            let fits = self.queue.iter().find(|(_, (id, _))| self.cores(*id) <= free);
-            let Some(position) = fits.map(|(position, _)| *position) else { return };
-            let (id, parts) = self.queue.remove(&position).expect("just found");
+            let fits = COSTS.iter().filter(|cost| self.cores_of(**cost) <= free);
+            let first = fits
+                .filter_map(|cost| self.queue[*cost as usize].first_key_value().map(|(at, _)| (*at, *cost)));
+            let Some((_, cost)) = first.min_by_key(|(position, _)| *position) else { return };
+            let (_, (id, parts)) = self.queue[cost as usize].pop_first().expect("just found");
             self.running.insert(id, Instant::now());
             let worker = self.worker(id, parts);
             let sender = sender.clone();
@@ -233,8 +252,16 @@ impl<'a> Run<'a> {
         }
     }
 
+    fn cost(&self, id: StageId) -> Cost {
+        self.planner.experiment.pipeline.stage(id).stage.cost()
+    }
+
     fn cores(&self, id: StageId) -> usize {
-        match self.planner.experiment.pipeline.stage(id).stage.cost() {
+        self.cores_of(self.cost(id))
+    }
+
+    fn cores_of(&self, cost: Cost) -> usize {
+        match cost {
             Cost::Waiting => 0,
             Cost::OneCore => 1,
             Cost::AllCores => self.limits.threads,
@@ -245,46 +272,49 @@ impl<'a> Run<'a> {
         match receiver.recv().expect("the loop holds a sender") {
             Message::Held(id, holder) => self.change(id, Signal::Held, 0.0, Detail::Held(holder)),
             Message::Begun(id) => self.change(id, Signal::Begun, 0.0, Detail::None),
+            Message::Keeping(id) => {
+                let begun = self.running.remove(&id).expect("only what runs is kept");
+                self.keeping.insert(id, begun);
+            }
             Message::Over(id, ending) => {
-                let begun = self.running.remove(&id).expect("only running stages end");
-                self.end(id, ending, begun.elapsed().as_secs_f64());
+                let begun = self.keeping.remove(&id).or_else(|| self.running.remove(&id));
+                let begun = begun.expect("only running stages end");
+                let known = self.end(id, ending, begun.elapsed().as_secs_f64());
+                self.look_up(known);
             }
         }
     }
 
-    fn end(&mut self, id: StageId, ending: Ending, seconds: f64) {
+    /// Notes how a stage ended and returns the stages whose inputs are all known now.
+    fn end(&mut self, id: StageId, ending: Ending, seconds: f64) -> Vec<StageId> {
         match ending {
-            Ending::Made(record) => {
-                let known = self.settle(id, Signal::Published, *record, seconds);
-                self.look_up(known);
-            }
-            Ending::Found(record) => {
-                let known = self.settle(id, Signal::Hit, *record, seconds);
-                self.look_up(known);
-            }
+            Ending::Made(record) => return self.settle(id, Signal::Published, record, seconds),
+            Ending::Found(record) => return self.settle(id, Signal::Hit, record, seconds),
             Ending::Interrupted => self.change(id, Signal::Stopped, seconds, Detail::None),
             Ending::Failed(message) => {
                 self.change(id, Signal::Broke, seconds, Detail::Error(message));
                 self.give_up_behind(id);
-                match self.on_failure {
-                    OnFailure::KeepGoing => {}
-                    OnFailure::Stop => {
-                        for (id, _) in std::mem::take(&mut self.queue).into_values() {
-                            self.change(id, Signal::GivenUp, 0.0, Detail::None);
-                        }
-                        self.give_up_unknown();
+                if self.on_failure == OnFailure::Stop {
+                    for (id, _) in std::mem::take(&mut self.queue).into_iter().flat_map(BTreeMap::into_values)
+                    {
+                        self.change(id, Signal::GivenUp, 0.0, Detail::None);
                     }
+                    self.give_up_unknown();
                 }
             }
         }
+        Vec::new()
     }
 
+    /// Gives up what depends on a stage. What was given up before was given up with all that depends on it.
     fn give_up_behind(&mut self, id: StageId) {
         let experiment = self.planner.experiment;
         let because = Reason::Upstream(experiment.pipeline.stage(id).name.clone());
-        for next in experiment.graph.dependents(id) {
+        let mut behind = experiment.graph.readers(id);
+        while let Some(next) = behind.pop() {
             if self.selection.contains(&next) && self.states[next.0] == State::Unknown {
-                self.change(next, Signal::GivenUp, 0.0, Detail::Because(vec![because.clone()]));
+                self.change(next, Signal::GivenUp, 0.0, Detail::Because(because.clone()));
+                behind.extend(experiment.graph.readers(next));
             }
         }
     }
@@ -317,7 +347,7 @@ impl<'a> Run<'a> {
     /// Adds this run to the log, unless it ended with the same keys as the last one.
     fn log(&self, summary: &Summary) -> Result<(), store::Error> {
         let experiment = self.planner.experiment;
-        let before = self.planner.last.as_ref().map(|run| &run.stages);
+        let before = self.planner.last_run().map(|run| &run.stages);
         let mut stages = before.cloned().unwrap_or_default();
         for id in self.selection {
             if let Some(record) = &self.results[id.0] {

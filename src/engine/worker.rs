@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::PoisonError;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Stop;
@@ -22,13 +22,15 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 pub(super) enum Message {
     Held(StageId, Holder),
     Begun(StageId),
+    /// The work is done; what was made is being kept, which takes no core.
+    Keeping(StageId),
     Over(StageId, Ending),
 }
 
 /// How a worker ended.
 pub(super) enum Ending {
-    Made(Box<Record>),
-    Found(Box<Record>),
+    Made(Arc<Record>),
+    Found(Arc<Record>),
     Failed(String),
     Interrupted,
 }
@@ -55,7 +57,7 @@ impl Worker<'_> {
     fn compute(self, sender: &Sender<Message>) -> Result<Ending, StageError> {
         let slot = match self.wait_for_turn(sender)? {
             Turn::Ours(slot) => slot,
-            Turn::Theirs(record) => return Ok(Ending::Found(record)),
+            Turn::Theirs(record) => return Ok(Ending::Found(Arc::from(record))),
         };
         // The loop listens until the last worker has ended.
         let _ = sender.send(Message::Begun(self.id));
@@ -87,6 +89,7 @@ impl Worker<'_> {
             let message = "a file it reads changed while it ran, so nothing was kept; run it again";
             return Err(StageError::message(message));
         }
+        let _ = sender.send(Message::Keeping(self.id));
         let made = job.made.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut record = made.into_record(&self.parts, &decl.ports.outputs)?;
         record.chain = chain_key;

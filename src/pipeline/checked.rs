@@ -97,9 +97,23 @@ impl<S> Pipeline<S> {
         (0..self.stages.len()).map(StageId)
     }
 
-    /// Where a parameter's value is written; none if it is a default. List positions are decimal numbers.
+    /// Where a parameter's value is written, or the nearest parameter around it; none if it is a default. List
+    /// positions are decimal numbers.
     #[must_use]
     pub fn place(&self, stage: &StageName, path: &[&str]) -> Option<Place> {
-        self.sources.place(&[&["stages", stage.as_str(), "with"], path].concat())
+        let path = [&["stages", stage.as_str(), "with"], path].concat();
+        (4..=path.len()).rev().find_map(|length| self.sources.place(&path[..length]))
+    }
+
+    /// Where it is written which output an input takes.
+    #[must_use]
+    pub fn place_of_input(&self, stage: &StageName, port: &str) -> Option<Place> {
+        self.sources.place(&["stages", stage.as_str(), "in", port])
+    }
+
+    /// Where it is written of which kind a stage is.
+    #[must_use]
+    pub fn place_of_kind(&self, stage: &StageName) -> Option<Place> {
+        self.sources.place(&["stages", stage.as_str(), "uses"])
     }
 }

@@ -70,7 +70,7 @@ impl Report {
 
     /// Reports what is wrong at a place of the file added last.
     pub fn span(&mut self, span: Span, message: impl Into<String>) -> &mut Problem {
-        let (place, excerpt) = self.sources.files.last().map_or_else(nowhere, |file| file.place(span));
+        let (place, excerpt) = self.sources.files.last().map_or_else(nowhere, |file| file.show(span));
         self.add(problem(place, excerpt, message.into()))
     }
 
@@ -145,9 +145,14 @@ impl Sources {
             let (variable, inside) = file.variable(path).filter(|_| hops > 0)?;
             self.trace(&[&["vars", &variable], inside].concat(), hops - 1)
         };
-        let in_file =
-            |file: &SourceFile| follow(file).or_else(|| file.find(path, Part::Key).map(|(place, _)| place));
-        self.in_setting(path).or_else(|| self.files.iter().find_map(in_file))
+        let in_file = |file: &SourceFile| {
+            let span = || file.span(path, Part::Key).map(|span| file.place(span));
+            follow(file).or_else(span)
+        };
+        // A list or a single value in one file hides whatever the files below say about its inside.
+        let hides = |file: &SourceFile| file.hides(path);
+        let settled = |file: &SourceFile| in_file(file).map(Some).or_else(|| hides(file).then_some(None));
+        self.in_setting(path).or_else(|| self.files.iter().find_map(settled).flatten())
     }
 
     /// The place of the value at a path, or of the nearest thing around it.
@@ -180,12 +185,22 @@ impl Sources {
 
 impl SourceFile {
     fn find(&self, path: &[&str], part: Part) -> Option<(Place, Option<Excerpt>)> {
+        self.span(path, part).map(|span| self.show(span))
+    }
+
+    fn span(&self, path: &[&str], part: Part) -> Option<Span> {
         if path.is_empty() {
             return None;
         }
         let (key, node) = self.marks().root.as_ref()?.at(path)?;
-        let span = key.filter(|_| part == Part::Key).unwrap_or(node.span);
-        Some(self.place(span))
+        Some(key.filter(|_| part == Part::Key).unwrap_or(node.span))
+    }
+
+    /// Whether something that is no map stands at a path or above it.
+    fn hides(&self, path: &[&str]) -> bool {
+        let Some(root) = &self.marks().root else { return false };
+        let found = (1..=path.len()).rev().find_map(|length| root.at(&path[..length]));
+        found.is_some_and(|(_, node)| !matches!(node.content, Content::Map(_)))
     }
 
     /// The variable that is all that stands at a path or above it, and the rest of the path inside its value.
@@ -202,10 +217,15 @@ impl SourceFile {
         self.marks.get_or_init(|| Marks::new(&self.text))
     }
 
-    fn place(&self, span: Span) -> (Place, Option<Excerpt>) {
+    fn place(&self, span: Span) -> Place {
+        Place::File { path: self.path.clone(), line: span.line, column: span.column }
+    }
+
+    /// The place with the line that stands there.
+    fn show(&self, span: Span) -> (Place, Option<Excerpt>) {
         let Span { line, column, length } = span;
         let text = self.text.lines().nth(line - 1);
         let excerpt = text.map(|text| Excerpt::new(line, text, column, length));
-        (Place::File { path: self.path.clone(), line, column }, excerpt)
+        (self.place(span), excerpt)
     }
 }

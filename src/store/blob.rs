@@ -1,13 +1,14 @@
 //! Turns a stream of bytes into a blob: hashed while it is written to a temporary file inside the store, then
 //! synced and renamed to its digest.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
-use super::{Action, Blob, Digest, Error, Stamp, Store, move_into_place};
+use super::{Action, Blob, Digest, Error, Stamp, Store, hash_file, move_into_place};
 
 /// Enough bytes at a time that blake3 can use its widest instructions and several cores.
 const CHUNK: usize = 1 << 20;
@@ -33,21 +34,65 @@ impl Store {
         })
     }
 
-    /// Takes a file from anywhere into the store.
+    /// Takes a file from anywhere into the store. A file that lies inside the store and has no other name is moved,
+    /// any other is copied.
     ///
     /// # Errors
     /// If it cannot be read or the store cannot be written.
-    pub fn adopt_blob(&self, path: &Path) -> Result<Blob, Error> {
+    pub fn take_in(&self, path: &Path) -> Result<TakenIn, Error> {
+        let is_ours = path.starts_with(&self.root)
+            && fs::symlink_metadata(path).is_ok_and(|file| file.is_file() && file.nlink() == 1);
+        if !is_ours {
+            return Ok(TakenIn::Copied(self.copy_in(path)?));
+        }
+        let dir = self.make_dir("tmp")?;
+        let moved = tempfile::Builder::new().make_in(&dir, |place| {
+            fs::rename(path, place)?;
+            fs::set_permissions(place, Permissions::from_mode(0o444))
+        });
+        Ok(TakenIn::Moved(self.clone(), moved.map_err(Error::at(Action::Read, path))?.into_temp_path()))
+    }
+
+    fn copy_in(&self, path: &Path) -> Result<BlobWriter, Error> {
         let mut writer = self.write_blob()?;
         let mut source = File::open(path).map(BufReader::new).map_err(Error::at(Action::Read, path))?;
         let mut buffer = vec![0; CHUNK];
         loop {
             let n = source.read(&mut buffer).map_err(Error::at(Action::Read, path))?;
             if n == 0 {
-                return writer.finish();
+                return Ok(writer);
             }
             writer.write_all(&buffer[..n]).map_err(Error::at(Action::Write, &self.root))?;
         }
+    }
+}
+
+/// A file that has been taken into the store and is not yet a blob; dropped before [`TakenIn::finish`], it is gone.
+#[derive(Debug)]
+pub enum TakenIn {
+    /// A copy.
+    Copied(BlobWriter),
+    /// The file itself, under a temporary name.
+    Moved(Store, TempPath),
+}
+
+impl TakenIn {
+    /// Makes the bytes durable under their digest.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn finish(self) -> Result<Blob, Error> {
+        let (store, place) = match self {
+            TakenIn::Copied(writer) => return writer.finish(),
+            TakenIn::Moved(store, place) => (store, place),
+        };
+        let digest = hash_file(&place).map_err(Error::at(Action::Read, &place))?;
+        let file = File::open(&place).map_err(Error::at(Action::Read, &place))?;
+        file.sync_all().map_err(Error::at(Action::Write, &place))?;
+        let path = store.blob_path(&digest);
+        move_into_place(NamedTempFile::from_parts(file, place), &path)?;
+        let metadata = fs::metadata(&path).map_err(Error::at(Action::Read, &path))?;
+        Ok(Blob { digest, stamp: Stamp::from(&metadata) })
     }
 }
 
@@ -156,12 +201,41 @@ mod tests {
     }
 
     #[test]
-    fn adopting_copies_and_leaves_the_source() {
+    fn a_file_of_the_users_is_copied_and_one_of_the_stores_own_is_moved() {
         let (dir, store) = store();
-        let path = dir.path().join("source");
+        let inside = store.root().join("partial");
+        fs::create_dir_all(&inside).expect("writable");
+        for (path, stays) in [(dir.path().join("source"), true), (inside.join("source"), false)] {
+            fs::write(&path, b"hello").expect("writable");
+            let blob = store.take_in(&path).and_then(TakenIn::finish).expect("writable");
+            assert_eq!(blob.digest, Digest::of(b"hello"));
+            assert_eq!(path.exists(), stays);
+            let place = store.blob_path(&blob.digest);
+            assert_eq!(Stamp::of(&place), Some(blob.stamp));
+            assert!(fs::metadata(place).expect("there").permissions().readonly());
+        }
+    }
+
+    #[test]
+    fn a_file_with_another_name_is_copied() {
+        let (_dir, store) = store();
+        let inside = store.root().join("partial");
+        fs::create_dir_all(&inside).expect("writable");
+        let (path, other) = (inside.join("source"), inside.join("other"));
         fs::write(&path, b"hello").expect("writable");
-        let blob = store.adopt_blob(&path).expect("writable");
-        assert_eq!(blob.digest, Digest::of(b"hello"));
-        assert_eq!(fs::read(path).expect("still there"), b"hello");
+        fs::hard_link(&path, &other).expect("linked");
+        let blob = store.take_in(&path).and_then(TakenIn::finish).expect("writable");
+        fs::write(&other, b"later").expect("writable");
+        assert_eq!(fs::read(store.blob_path(&blob.digest)).expect("there"), b"hello");
+    }
+
+    #[test]
+    fn what_was_taken_in_and_not_finished_leaves_nothing() {
+        let (_dir, store) = store();
+        let path = store.root().join("file");
+        fs::create_dir_all(store.root()).expect("writable");
+        fs::write(&path, b"hello").expect("writable");
+        drop(store.take_in(&path).expect("writable"));
+        assert_eq!(fs::read_dir(store.root().join("tmp")).expect("there").count(), 0);
     }
 }

@@ -24,6 +24,7 @@ mod chain;
 mod collect;
 #[cfg(test)]
 mod collect_tests;
+mod description;
 mod digest;
 mod error;
 mod finding;
@@ -49,9 +50,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 pub use artifact::{Artifact, Blob, Form};
-pub use blob::BlobWriter;
+pub use blob::{BlobWriter, TakenIn};
 pub use chain::{Chain, Link};
 pub use collect::{Collection, Item, What};
+pub use description::Description;
 pub use digest::Digest;
 pub use error::{Action, Error};
 pub use finding::{Finding, Mending, Report, Wrong};

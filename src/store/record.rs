@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Action, Artifact, Blob, Digest, Error, Stamp, Store, hash_file, sealed};
+use super::{Action, Artifact, Blob, Description, Digest, Error, Stamp, Store, hash_file, sealed};
 
 /// The layout of record files; another number is another layout, and no result.
 const FORMAT: u32 = 2;
@@ -21,7 +21,7 @@ pub struct Record {
     /// The key.
     pub key: Digest,
     /// The parts of the key, as whoever made it describes them.
-    pub identity: Value,
+    pub identity: Description,
     /// The results, by port.
     pub outputs: BTreeMap<String, Artifact>,
     /// Figures of the result, such as `accuracy`, by name.
@@ -52,7 +52,7 @@ impl Record {
         Record {
             format: FORMAT,
             key,
-            identity,
+            identity: identity.into(),
             outputs,
             metrics: BTreeMap::new(),
             series: BTreeMap::new(),

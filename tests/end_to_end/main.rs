@@ -9,5 +9,6 @@ mod keeping;
 mod leaks;
 mod outside_weights;
 mod real_images;
+mod reasons;
 mod shipped;
 mod workspace;

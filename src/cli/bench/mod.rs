@@ -5,6 +5,7 @@ mod augment;
 mod decode;
 mod hash;
 mod network;
+mod plan;
 
 use std::io::Write;
 use std::num::NonZero;
@@ -29,6 +30,8 @@ pub(super) enum Command {
     Decode(decode::Args),
     /// Hash a file.
     Hash(hash::Args),
+    /// Plan a pipeline of many small commands, with nothing and with everything in the store.
+    Plan(plan::Args),
 }
 
 /// How many cores to use.
@@ -58,6 +61,7 @@ pub(super) fn bench(command: &Command, out: &mut dyn Write) -> Result<ExitCode, 
         Command::Augment(args) => augment::augment(args)?,
         Command::Decode(args) => decode::decode(args)?,
         Command::Hash(args) => hash::hash(args)?,
+        Command::Plan(args) => plan::plan(args)?,
     };
     line.insert("peak_rss_bytes".to_owned(), json!(engine::peak_memory()));
     line.insert("version".to_owned(), json!(env!("CARGO_PKG_VERSION")));

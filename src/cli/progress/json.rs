@@ -59,9 +59,11 @@ fn stage(event: &StageEvent) -> Value {
     });
     match &event.detail {
         Detail::None => {}
-        Detail::Because(reasons) => {
+        Detail::ToRun(reasons, outlook) => {
             value["reasons"] = reasons.iter().map(ToString::to_string).collect();
+            value["estimated_seconds"] = json!(outlook.seconds);
         }
+        Detail::Because(reason) => value["reasons"] = json!([reason.to_string()]),
         Detail::Held(holder) => value["held_by"] = json!({"pid": holder.pid, "purpose": holder.purpose}),
         Detail::Metrics(figures) => value["metrics"] = json!(figures),
         Detail::Error(message) => value["error"] = json!(message),

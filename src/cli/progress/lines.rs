@@ -1,6 +1,6 @@
 //! The words of a run's lines, the same on a terminal and in a log file.
 
-use crate::cli::words::{all_stages_are, count, duration, metrics};
+use crate::cli::words::{about, all_stages_are, count, duration, metrics, remarks};
 use crate::engine::stage::{Progress, Unit};
 use crate::engine::{Detail, Experiment, StageEvent, State, Summary};
 
@@ -13,9 +13,10 @@ pub(super) fn name_width(experiment: &Experiment) -> usize {
 pub(super) fn state(event: &StageEvent, width: usize) -> Option<String> {
     let name = event.stage.as_str();
     let text = match (event.state, &event.detail) {
-        (State::Queued, Detail::Because(reasons)) => {
-            let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-            format!("to run    {}", reasons.join("; "))
+        (State::Queued, Detail::ToRun(reasons, outlook)) => {
+            let told = reasons.iter().map(ToString::to_string).chain(remarks(outlook));
+            let time = outlook.seconds.map(|seconds| format!(" ({})", about(seconds))).unwrap_or_default();
+            format!("to run    {}{time}", told.collect::<Vec<_>>().join("; "))
         }
         (State::Waiting, Detail::Held(holder)) => {
             format!("waiting   for process {} ({}), which computes the same", holder.pid, holder.purpose)
@@ -25,10 +26,7 @@ pub(super) fn state(event: &StageEvent, width: usize) -> Option<String> {
             format!("done      {:<9} {}", duration(event.seconds), metrics(figures))
         }
         (State::Failed, Detail::Error(message)) => format!("failed    {message}"),
-        (State::Skipped, Detail::Because(reasons)) => {
-            let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-            format!("skipped   {}", reasons.join("; "))
-        }
+        (State::Skipped, Detail::Because(reason)) => format!("skipped   {reason}"),
         (State::Skipped, _) => "skipped".to_owned(),
         (State::Interrupted, _) if event.seconds > 0.0 => "interrupted".to_owned(),
         _ => return None,

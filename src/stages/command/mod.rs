@@ -123,7 +123,7 @@ impl Run {
         };
         let (first, rest) =
             words.split_first().expect("the words were checked when the parameters were read");
-        let mut program = Program::new(first);
+        let mut program = Program::new(process::find_program(first));
         program.args(rest);
         program
     }

@@ -1,15 +1,19 @@
 //! A program run to its end: its lines as they come, and its whole process group ended with it or on
 //! demand. It does not know what the program is for.
 
+use std::env;
 use std::io::{self, BufRead, BufReader, PipeReader};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Access, access};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 const LOOK_UP_EVERY: Duration = Duration::from_millis(50);
+const SHORTEST_PAUSE: Duration = Duration::from_micros(50);
 const GRACE: Duration = Duration::from_secs(2);
 const LINES_AHEAD: usize = 1024;
 
@@ -43,6 +47,7 @@ pub fn run(
     let (mut running, lines) = start(command).map_err(Cut::Unstartable)?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut output_open = true;
+    let mut pause = SHORTEST_PAUSE;
     loop {
         if output_open {
             match lines.recv_timeout(LOOK_UP_EVERY) {
@@ -69,9 +74,21 @@ pub fn run(
             return Err(Cut::TimedOut);
         }
         if !output_open {
-            std::thread::sleep(Duration::from_millis(1));
+            // Most programs end as soon as they have closed their output.
+            std::thread::sleep(pause);
+            pause = LOOK_UP_EVERY.min(2 * pause);
         }
     }
+}
+
+/// Where a program lies, as the search path has it; its bare name if it is not there. A program given by its path
+/// is started without a copy of this process, which is much faster.
+#[must_use]
+pub fn find_program(name: &str) -> PathBuf {
+    let is_program = |path: &PathBuf| access(path, Access::EXEC_OK).is_ok() && path.is_file();
+    let search = || env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(is_program);
+    let bare = !name.contains('/');
+    bare.then(search).flatten().filter(|path| path.is_absolute()).unwrap_or_else(|| name.into())
 }
 
 fn start(command: &mut Command) -> io::Result<(Running, Receiver<String>)> {
@@ -137,6 +154,13 @@ mod tests {
         let mut lines = Vec::new();
         let status = run(&mut sh(line), None, || false, |text| lines.push(text.to_string()));
         (status.expect("it ends").success(), lines)
+    }
+
+    #[test]
+    fn a_bare_name_is_looked_for_along_the_search_path() {
+        assert!(find_program("sh").is_absolute() && find_program("sh").ends_with("sh"));
+        assert_eq!(find_program("./sh"), PathBuf::from("./sh"));
+        assert_eq!(find_program("no-such-program"), PathBuf::from("no-such-program"));
     }
 
     #[test]

@@ -1,0 +1,228 @@
+//! Turns the difference between a key and that of the last result into reasons: with the place of every value, and
+//! for an input with what changed before it. Whether a stage runs is not decided here.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+
+use super::Experiment;
+use super::key::{Difference, KeyParts};
+use super::past::{Earlier, Past};
+use super::reason::{Cause, Causes, FileChange, InputChange, Reason};
+use crate::pipeline::StageId;
+use crate::store::{Digest, Record};
+
+/// How many changes before an input are told.
+const TOLD: usize = 12;
+/// How many stages back changes are looked for.
+const DEEPEST: usize = 100;
+
+/// Explains differences for one pipeline.
+pub(super) struct Explainer<'a> {
+    experiment: &'a Experiment,
+    pub(super) past: Past<'a>,
+    /// The causes found so far, by the port and its former bytes. Stages in a row ask for the same ones.
+    found: Mutex<HashMap<Asked, Causes>>,
+}
+
+/// An output and the bytes that it once had.
+type Asked = (StageId, String, Digest);
+
+/// The results of a run as far as they are known, by stage.
+pub(super) type Results = [Option<Arc<Record>>];
+
+impl<'a> Explainer<'a> {
+    pub(super) fn new(experiment: &'a Experiment, past: Past<'a>) -> Explainer<'a> {
+        Explainer { experiment, past, found: Mutex::default() }
+    }
+
+    /// Why the parts of a stage's key are not those of an earlier result. Of inputs only those count that are known.
+    pub(super) fn changes(
+        &self,
+        id: StageId,
+        parts: &KeyParts,
+        earlier: &KeyParts,
+        results: &Results,
+    ) -> Vec<Reason> {
+        self.reasons(id, parts, earlier, results, 0).0
+    }
+
+    /// The reasons, and whether they are told to the end.
+    fn reasons(
+        &self,
+        id: StageId,
+        parts: &KeyParts,
+        earlier: &KeyParts,
+        results: &Results,
+        depth: usize,
+    ) -> (Vec<Reason>, bool) {
+        let decl = self.experiment.pipeline.stage(id);
+        let differences = parts.differences(earlier);
+        let other_kind = parts.kind != earlier.kind;
+        let mut reasons = Vec::with_capacity(differences.len());
+        let mut complete = true;
+        for Difference { path, old, new } in differences {
+            let steps: Vec<&str> = path.iter().map(String::as_str).collect();
+            let reason = match steps.as_slice() {
+                ["kind"] => Reason::Kind {
+                    stage: decl.name.clone(),
+                    old: old.unwrap_or_default(),
+                    new: new.unwrap_or_default(),
+                    place: self.experiment.pipeline.place_of_kind(&decl.name),
+                },
+                // Versions and parameters of different kinds have nothing to do with each other.
+                ["version"] | ["params", ..] if other_kind => continue,
+                ["version"] => Reason::Version,
+                ["params", param @ ..] => Reason::Param {
+                    field: format!("{}.{}", decl.name, param.join(".")),
+                    old,
+                    new,
+                    place: self.experiment.pipeline.place(&decl.name, param),
+                },
+                ["inputs", port] => {
+                    let digest = |text: Option<String>| text.and_then(|digits| digits.parse().ok());
+                    match self.input(id, port, digest(old), digest(new), results, depth) {
+                        Some((change, told)) => {
+                            complete &= told;
+                            Reason::Input { port: (*port).to_owned(), change }
+                        }
+                        None => continue,
+                    }
+                }
+                ["files", name] => self.file(id, name, old.is_some(), new.is_some()),
+                _ => Reason::Device {
+                    old: old.unwrap_or("any".to_owned()),
+                    new: new.unwrap_or("any".to_owned()),
+                },
+            };
+            reasons.push(reason);
+        }
+        (reasons, complete)
+    }
+
+    /// How an input differs; `None` if it is not known yet.
+    fn input(
+        &self,
+        id: StageId,
+        port: &str,
+        old: Option<Digest>,
+        new: Option<Digest>,
+        results: &Results,
+        depth: usize,
+    ) -> Option<(InputChange, bool)> {
+        let pipeline = &self.experiment.pipeline;
+        let decl = pipeline.stage(id);
+        let Some(source) = decl.inputs.get(port) else { return Some((InputChange::Unbound, true)) };
+        let (name, place) = (source.to_string(), || pipeline.place_of_input(&decl.name, port));
+        new?;
+        let Some(old) = old else {
+            return Some((InputChange::Bound { source: name, place: place() }, true));
+        };
+        let maker = self.past.who_made(source.id, &source.port, &old);
+        let former = if maker.is_none() { self.former_source(id, &old, &name) } else { None };
+        if let Some(old) = former {
+            return Some((InputChange::Rebound { old, new: name, place: place() }, true));
+        }
+        let asked = (source.id, source.port.clone(), old);
+        let (causes, told) = self.causes(asked, maker, results, depth);
+        Some((InputChange::Bytes { source: name, causes }, told))
+    }
+
+    /// Another output of this pipeline that an input with these bytes can have come from in the last run.
+    fn former_source(&self, id: StageId, bytes: &Digest, now: &str) -> Option<String> {
+        let Experiment { pipeline, graph, .. } = self.experiment;
+        let sources = self.past.sources_of(bytes).iter();
+        // What has gone from the pipeline was perhaps only renamed.
+        let sources =
+            sources.filter_map(|(stage, port)| Some((pipeline.id(stage)?, format!("{stage}.{port}"))));
+        let mut others = sources.filter(|(_, name)| name != now).peekable();
+        others.peek()?;
+        let behind = graph.dependents(id);
+        others.find(|(from, _)| *from != id && behind.binary_search(from).is_err()).map(|(_, name)| name)
+    }
+
+    /// What changed since an output had other bytes.
+    fn causes(
+        &self,
+        asked: Asked,
+        maker: Option<Earlier>,
+        results: &Results,
+        depth: usize,
+    ) -> (Causes, bool) {
+        let lock = || self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(causes) = lock().get(&asked) {
+            return (causes.clone(), true);
+        }
+        let id = asked.0;
+        let stage = &self.experiment.pipeline.stage(id).name;
+        let Some(now) = results[id.0].as_deref().cloned().and_then(Earlier::of).filter(|_| depth < DEEPEST)
+        else {
+            return (Causes::default(), false);
+        };
+        let maker = maker.or_else(|| match self.past.last_key(stage.as_str()) {
+            // The same key: what was made then has been overwritten by what was made now.
+            Some(key) => (key == now.record.key).then(|| now.clone()),
+            None => self.past.last_result(stage, &now.parts),
+        });
+        let Some(then) = maker else { return (Causes::default(), false) };
+        let (reasons, complete) = self.reasons(id, &now.parts, &then.parts, results, depth + 1);
+        let mut all: Vec<Cause> = Vec::new();
+        let mut more = 0;
+        let mut add = |cause: &Cause| match all.len() {
+            _ if all.contains(cause) => {}
+            TOLD => more += 1,
+            _ => all.push(cause.clone()),
+        };
+        if then.record.key == now.record.key {
+            add(&Cause { stage: stage.clone(), reason: None });
+        }
+        let mut hidden = 0;
+        for reason in reasons {
+            match &reason {
+                Reason::Input { change: InputChange::Bytes { causes, .. }, .. }
+                    if !causes.told.is_empty() =>
+                {
+                    causes.told.iter().for_each(&mut add);
+                    hidden += causes.more;
+                }
+                _ => add(&Cause { stage: stage.clone(), reason: Some(reason) }),
+            }
+        }
+        let causes = Causes { told: Arc::from(all), more: more + hidden };
+        if complete {
+            lock().insert(asked, causes.clone());
+        }
+        (causes, complete)
+    }
+
+    /// How a file outside the store differs.
+    fn file(&self, id: StageId, name: &str, was: bool, is: bool) -> Reason {
+        let stage = &self.experiment.pipeline.stage(id).stage;
+        let path = stage.identity().files.remove(name);
+        let param = path.as_ref().and_then(|path| param_naming(&stage.params(), path));
+        let name = path.map_or(name.to_owned(), |path| path.display().to_string());
+        let change = match (was, is) {
+            (false, _) => FileChange::Appeared,
+            (_, false) => FileChange::Gone,
+            _ => FileChange::Content,
+        };
+        Reason::File { param, name, change }
+    }
+}
+
+/// The parameter that names a file or a folder above it.
+fn param_naming(params: &Value, path: &Path) -> Option<String> {
+    let named = |text: &str| {
+        let text = text.strip_prefix("file://").unwrap_or(text);
+        !text.is_empty() && path.starts_with(PathBuf::from(text))
+    };
+    let names = |value: &Value| match value {
+        Value::String(text) => named(text),
+        Value::Array(items) => items.iter().filter_map(Value::as_str).any(named),
+        _ => false,
+    };
+    let params: BTreeMap<&String, &Value> = params.as_object()?.iter().collect();
+    params.into_iter().find(|(_, value)| names(value)).map(|(name, _)| name.clone())
+}

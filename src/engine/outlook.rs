@@ -1,0 +1,91 @@
+//! What can be said about a run before it: how much of its way was gone before, and how long the rest should take by
+//! the times of earlier runs. Nothing is decided by it.
+
+use super::key::KeyParts;
+use super::past::{Earlier, Past};
+use super::stage::{Growth, Inputs, Ports};
+use crate::store::Store;
+
+/// What to expect of a stage that runs.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Outlook {
+    /// How long it should take, in seconds; `None` if nothing like it ever ran.
+    pub seconds: Option<f64>,
+    /// From where it goes on.
+    pub goes_on: Option<GoesOn>,
+    /// Why it cannot go on from a shorter result, if it might otherwise.
+    pub anew: Option<&'static str>,
+}
+
+/// From where on its way a result is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GoesOn {
+    /// What the way is counted in: the parameter that says how long it is, such as `epochs`.
+    pub by: &'static str,
+    /// How far earlier runs have gone.
+    pub from: u64,
+    /// How far it is to go, at most.
+    pub to: u64,
+}
+
+impl std::fmt::Display for GoesOn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let GoesOn { by, from, to } = self;
+        write!(f, "goes on after {from} of {to} {by}")
+    }
+}
+
+impl Outlook {
+    /// What to expect under these parts. `last` is the stage's own last result; an input that is not known yet makes
+    /// the parts `partial`, and then nobody knows what was kept.
+    pub(super) fn new(
+        store: &Store,
+        past: &Past<'_>,
+        (parts, known): (&KeyParts, Known),
+        growth: Option<Growth>,
+        ports: &Ports,
+        last: Option<&Earlier>,
+    ) -> Outlook {
+        let from = growth.filter(|_| known == Known::Whole).map_or(0, |growth| {
+            let kept = store.chain(&parts.chain(&growth)).positions().unwrap_or_default();
+            kept.into_iter().rfind(|position| *position <= growth.length).unwrap_or(0)
+        });
+        let seconds = |earlier: &Earlier| seconds(earlier, growth.map(|growth| growth.length - from));
+        // What a command does, only its own past can tell.
+        let is_known_work = matches!(ports.inputs, Inputs::Fixed(_));
+        let nearest = || past.nearest(parts).filter(|_| is_known_work).and_then(seconds);
+        let has_other_length = |growth: &Growth| {
+            let length = |parts: &KeyParts| parts.params.get(growth.by).cloned();
+            last.is_some_and(|last| length(&last.parts) != length(parts))
+        };
+        Outlook {
+            seconds: last.filter(|last| last.parts.kind == parts.kind).and_then(seconds).or_else(nearest),
+            goes_on: growth.filter(|_| from > 0).map(|growth| GoesOn {
+                by: growth.by,
+                from,
+                to: growth.length,
+            }),
+            anew: growth.filter(has_other_length).and_then(|growth| growth.bound),
+        }
+    }
+}
+
+/// Whether all inputs are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// The parts are those of the key.
+    Whole,
+    /// Some inputs are missing among them.
+    Partly,
+}
+
+/// How long a part of a way should take, if that went at the pace of an earlier one; how long the whole took, if the
+/// stage has no way.
+fn seconds(earlier: &Earlier, units: Option<u64>) -> Option<f64> {
+    match (units, earlier.record.computed) {
+        (Some(0), _) => Some(0.0),
+        (Some(_), Some(0)) => None,
+        (Some(units), Some(computed)) => Some(earlier.record.seconds / computed as f64 * units as f64),
+        _ => Some(earlier.record.seconds),
+    }
+}

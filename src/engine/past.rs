@@ -1,0 +1,163 @@
+//! What earlier runs left behind, as far as it explains the present: the last result of each stage, who made which
+//! bytes, and results of the same kind. It reads no more than it is asked for, and decides nothing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::OnceLock;
+
+use super::Experiment;
+use super::key::KeyParts;
+use crate::pipeline::{StageId, StageName};
+use crate::store::{Digest, Record, RunLog, Store};
+
+/// Logs of a pipeline that are searched for who made an input once; older ones explain nothing that anybody remembers.
+const LOGS: usize = 50;
+/// Results of one kind that are compared, newest first.
+const COMPARED: usize = 50;
+/// Stages no longer in the pipeline that are compared with a new one.
+const RENAMED: usize = 50;
+
+/// What is known of earlier runs of one pipeline, and of other results in the store.
+pub(super) struct Past<'a> {
+    experiment: &'a Experiment,
+    store: &'a Store,
+    /// The newest run of the pipeline.
+    pub(super) last: Option<RunLog>,
+    earlier: OnceLock<Vec<RunLog>>,
+    makers: OnceLock<HashMap<Digest, Vec<(String, String)>>>,
+    gone: OnceLock<Vec<Earlier>>,
+    kinds: OnceLock<HashMap<String, Vec<Earlier>>>,
+}
+
+/// A result of an earlier run, with the parts of its key.
+#[derive(Debug, Clone)]
+pub struct Earlier {
+    /// The result.
+    pub record: Record,
+    /// The parts of its key.
+    pub parts: KeyParts,
+}
+
+impl Earlier {
+    /// A record with its parts; `None` if another version wrote it so that they cannot be read.
+    #[must_use]
+    pub fn of(record: Record) -> Option<Earlier> {
+        let parts = record.identity.read().ok()?;
+        Some(Earlier { record, parts })
+    }
+}
+
+impl<'a> Past<'a> {
+    pub(super) fn new(experiment: &'a Experiment, store: &'a Store) -> Past<'a> {
+        let last = store.last_run(&experiment.pipeline.name);
+        let (earlier, makers, gone, kinds) = Default::default();
+        Past { experiment, store, last, earlier, makers, gone, kinds }
+    }
+
+    /// The key of the stage's newest result, as the log of runs has it.
+    pub(super) fn last_key(&self, stage: &str) -> Option<Digest> {
+        self.last.as_ref()?.stages.get(stage).map(|entry| entry.key)
+    }
+
+    /// The newest result of a stage; if it has none, that of one that has gone from the pipeline and is so much alike
+    /// that it must have been renamed.
+    pub(super) fn last_result(&self, stage: &StageName, parts: &KeyParts) -> Option<Earlier> {
+        match self.last_key(stage.as_str()) {
+            Some(key) => self.store.record(&key).and_then(Earlier::of),
+            None => self.former_self(parts).cloned(),
+        }
+    }
+
+    /// The newest result of a stage that made these bytes on a port.
+    pub(super) fn who_made(&self, id: StageId, port: &str, bytes: &Digest) -> Option<Earlier> {
+        let name = self.experiment.pipeline.stage(id).name.as_str();
+        let made = |key: Digest| {
+            let record = self.store.record(&key)?;
+            if record.outputs.get(port)?.digest != *bytes {
+                return None;
+            }
+            Earlier::of(record)
+        };
+        if let Some(found) = self.last_key(name).and_then(made) {
+            return Some(found);
+        }
+        let mut tried = self.last_key(name);
+        self.earlier().iter().find_map(|run| {
+            let key = run.stages.get(name)?.key;
+            if tried == Some(key) {
+                return None;
+            }
+            tried = Some(key);
+            made(key)
+        })
+    }
+
+    /// The stages and ports that gave these bytes in the last run.
+    pub(super) fn sources_of(&self, bytes: &Digest) -> &[(String, String)] {
+        let makers = self.makers.get_or_init(|| {
+            let mut makers: HashMap<_, Vec<_>> = HashMap::new();
+            for (stage, entry) in self.last.iter().flat_map(|run| &run.stages) {
+                for (port, artifact) in self.store.record(&entry.key).into_iter().flat_map(|r| r.outputs) {
+                    makers.entry(artifact.digest).or_default().push((stage.clone(), port));
+                }
+            }
+            makers
+        });
+        makers.get(bytes).map_or(&[], Vec::as_slice)
+    }
+
+    /// Of all results of the same kind the one whose key differs in the fewest parts, the newest of several. Inputs
+    /// that are not known count for nothing.
+    pub(super) fn nearest(&self, parts: &KeyParts) -> Option<&Earlier> {
+        let known = self.of_kind(&parts.kind);
+        known.iter().min_by_key(|earlier| distance(parts, &earlier.parts))
+    }
+
+    fn former_self(&self, parts: &KeyParts) -> Option<&Earlier> {
+        let gone = self.gone.get_or_init(|| {
+            let stages = self.last.iter().flat_map(|run| &run.stages);
+            let gone = stages.filter(|(name, _)| self.experiment.pipeline.id(name).is_none());
+            gone.take(RENAMED).filter_map(|(_, entry)| Earlier::of(self.store.record(&entry.key)?)).collect()
+        });
+        let alike = gone.iter().filter(|earlier| earlier.parts.kind == parts.kind);
+        let nearest = alike.min_by_key(|earlier| distance(parts, &earlier.parts))?;
+        // Kind and version are always the same.
+        let most = 1 + parts.leaves().len().saturating_sub(2) / 4;
+        (distance(parts, &nearest.parts) <= most).then_some(nearest)
+    }
+
+    fn earlier(&self) -> &[RunLog] {
+        self.earlier.get_or_init(|| {
+            let runs = self.store.runs().unwrap_or_default().into_iter().map(|run| run.log);
+            let name = &self.experiment.pipeline.name;
+            let mut runs: Vec<RunLog> = runs.filter(|run| run.pipeline == *name).collect();
+            runs.reverse();
+            runs.truncate(LOGS);
+            runs
+        })
+    }
+
+    /// The newest results of a kind, newest first.
+    fn of_kind(&self, kind: &str) -> &[Earlier] {
+        let kinds = self.kinds.get_or_init(|| {
+            let mut records = self.store.records().unwrap_or_default();
+            records.sort_by_key(|record| std::cmp::Reverse(record.started));
+            let mut kinds: HashMap<String, Vec<Earlier>> = HashMap::new();
+            for record in records {
+                let kind = record.identity["kind"].as_str().unwrap_or_default().to_owned();
+                let known = kinds.entry(kind).or_default();
+                if known.len() < COMPARED {
+                    known.extend(Earlier::of(record));
+                }
+            }
+            kinds
+        });
+        kinds.get(kind).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// How many parts differ, without those inputs that are not known.
+pub(super) fn distance(parts: &KeyParts, earlier: &KeyParts) -> usize {
+    let inputs = earlier.inputs.iter().filter(|(port, _)| parts.inputs.contains_key(*port));
+    let inputs: BTreeMap<String, Digest> = inputs.map(|(port, digest)| (port.clone(), *digest)).collect();
+    parts.differences(&KeyParts { inputs, ..earlier.clone() }).len()
+}
