@@ -31,6 +31,7 @@ pub(super) struct Args {
 pub(super) fn get(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let experiment = args.pipeline.open()?;
     let store = args.pipeline.folders.store();
+    let _kept = store.keep_from_collection();
     let target = target::find(experiment, &args.artifact)?;
     let port = target.only_port(experiment)?;
     let record =

@@ -70,6 +70,8 @@ impl Store {
     /// # Errors
     /// If the store cannot be written.
     pub fn log_run(&self, run: &RunLog) -> Result<(), Error> {
+        // Whoever collects moves logs that the index does not name any more.
+        let _shared = self.keep_from_collection();
         if !self.index_path().exists() {
             // Logs without an index mean that it was deleted.
             self.extend_index()?;

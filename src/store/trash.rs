@@ -41,8 +41,10 @@ pub struct Swept {
 struct Manifest {
     made: u64,
     about: Vec<String>,
-    /// What was moved, inside the store.
+    /// What was moved, or is about to be, inside the store.
     moved: Vec<PathBuf>,
+    /// Whether all of that has been moved, and nothing put back.
+    whole: bool,
 }
 
 impl Store {
@@ -71,7 +73,7 @@ impl Store {
         let over: Vec<Bin> =
             self.bins()?.into_iter().filter(|bin| seconds() >= bin.made + grace.as_secs()).collect();
         for bin in &over {
-            remove(&self.bin_path(&bin.id))?;
+            self.discard(&self.bin_path(&bin.id))?;
         }
         Ok(Swept { collection, bin, emptied: over })
     }
@@ -101,6 +103,9 @@ impl Store {
     pub fn restore(&self, bin: &Bin) -> Result<(), Error> {
         let _alone = self.keep_from_looking()?;
         let root = self.bin_path(&bin.id);
+        if let Some(manifest) = sealed::read::<Manifest>(&root.join(MANIFEST)) {
+            self.write_manifest(&bin.id, &Manifest { whole: false, ..manifest })?;
+        }
         let mut entries = Store::at(&root).survey()?;
         // What is named before whatever names it.
         entries.sort_by_key(|entry| std::cmp::Reverse(rank(&entry.part)));
@@ -111,7 +116,7 @@ impl Store {
             }
         }
         self.extend_index()?;
-        remove(&root)
+        self.discard(&root)
     }
 
     /// What is wrong with a collection in the trash.
@@ -122,10 +127,7 @@ impl Store {
             let wrong = if manifest_path.exists() { Wrong::Changed } else { Wrong::Missing };
             return vec![(place.join(MANIFEST), wrong)];
         };
-        // Of a collection that was interrupted, some has never left.
-        let gone = |path: &&PathBuf| {
-            root.join(path).symlink_metadata().is_err() && self.root.join(path).symlink_metadata().is_err()
-        };
+        let gone = |path: &&PathBuf| manifest.whole && root.join(path).symlink_metadata().is_err();
         let mut wrong: Vec<(PathBuf, Wrong)> =
             manifest.moved.iter().filter(gone).map(|path| (place.join(path), Wrong::Missing)).collect();
         let inside = Store::at(&root);
@@ -159,19 +161,30 @@ impl Store {
             let root = self.bin_path(&id);
             let lies = Store::at(&root).survey()?.into_iter().map(|entry| entry.path);
             let moved = lies.filter(|path| path != Path::new(MANIFEST)).collect();
-            let manifest = Manifest { made, about, moved };
-            self.write_whole(&root.join(MANIFEST), &sealed::seal(&manifest))?;
+            self.write_manifest(&id, &Manifest { made, about, moved, whole: true })?;
         }
         Ok(())
     }
 
+    fn write_manifest(&self, id: &str, manifest: &Manifest) -> Result<(), Error> {
+        self.write_whole(&self.bin_path(id).join(MANIFEST), &sealed::seal(manifest))
+    }
+
+    /// Deletes a folder of the trash, which is gone whole or not at all.
+    fn discard(&self, folder: &Path) -> Result<(), Error> {
+        let dir = self.make_dir("tmp")?;
+        let draft = tempfile::tempdir_in(&dir).map_err(Error::at(Action::Write, &dir))?;
+        fs::rename(folder, draft.path().join("trash")).map_err(Error::at(Action::Write, folder))?;
+        draft.close().map_err(Error::at(Action::Write, &dir))
+    }
+
     /// Moves what is doomed to a new folder of the trash.
     fn fill(&self, collection: &Collection, about: Vec<String>) -> Result<String, Error> {
-        let (id, doomed) = self.begin_bin(collection, about)?;
-        let root = self.bin_path(&id);
+        let (id, manifest, doomed) = self.begin_bin(collection, about)?;
         for entry in doomed {
-            move_to(&self.root.join(&entry.path), &root.join(&entry.path))?;
+            move_to(&self.root.join(&entry.path), &self.bin_path(&id).join(&entry.path))?;
         }
+        self.write_manifest(&id, &Manifest { whole: true, ..manifest })?;
         Ok(id)
     }
 
@@ -180,7 +193,7 @@ impl Store {
         &self,
         collection: &'a Collection,
         about: Vec<String>,
-    ) -> Result<(String, Vec<&'a Entry>), Error> {
+    ) -> Result<(String, Manifest, Vec<&'a Entry>), Error> {
         let mut doomed: Vec<&Entry> = collection.doomed.iter().collect();
         // Whatever names something before what it names: a log is never without its records, nor a record
         // without its blobs, whenever this ends.
@@ -189,8 +202,8 @@ impl Store {
         let is_free = |id: &String| !self.bin_path(id).exists();
         let id = (made..).map(|n| n.to_string()).find(is_free).expect("some number is free");
         let moved = doomed.iter().map(|entry| entry.path.clone()).collect();
-        let manifest = Manifest { made, about, moved };
-        self.write_whole(&self.bin_path(&id).join(MANIFEST), &sealed::seal(&manifest))?;
+        let manifest = Manifest { made, about, moved, whole: false };
+        self.write_manifest(&id, &manifest)?;
         self.change_index(|index, _| {
             for entry in &doomed {
                 if let Part::Log(pipeline, name) = &entry.part
@@ -201,13 +214,13 @@ impl Store {
             }
             index.logs.retain(|_, names| !names.is_empty());
         })?;
-        Ok((id, doomed))
+        Ok((id, manifest, doomed))
     }
 
     /// A collection that is killed after so many steps.
     #[cfg(test)]
     pub(super) fn fill_up_to(&self, collection: &Collection, steps: usize) {
-        let (id, doomed) = self.begin_bin(collection, Vec::new()).expect("writable");
+        let (id, _, doomed) = self.begin_bin(collection, Vec::new()).expect("writable");
         for entry in doomed.into_iter().take(steps) {
             move_to(&self.root.join(&entry.path), &self.bin_path(&id).join(&entry.path)).expect("writable");
         }

@@ -11,8 +11,8 @@ use super::owners::Owners;
 use super::seen::Seen;
 use super::survey::{Entry, Part};
 use super::{
-    Artifact, Blob, Digest, Error, Finding, Form, Link, LoggedRun, Mending, Record, Report, Stamp, Store,
-    Wrong, hash_file, sealed,
+    Artifact, Blob, Digest, Error, Finding, Form, Link, LoggedRun, Mending, Record, Report, RunLog, Stamp,
+    Store, Wrong, hash_file, sealed,
 };
 
 impl Store {
@@ -21,10 +21,12 @@ impl Store {
     /// # Errors
     /// If a folder cannot be read.
     pub fn verify(&self, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Report, Error> {
+        // What is collected meanwhile would be missed.
+        let _shared = self.keep_from_collection();
         // Logs before what they name: what is written meanwhile is there by the time it is looked for.
         let runs = self.runs()?;
         let entries = self.survey()?;
-        let mut check = Check::new(self, runs, &entries);
+        let mut check = Check::new(self, &runs, &entries);
         check.logs(&entries);
         check.memos(&entries)?;
         check.records(&entries);
@@ -43,7 +45,6 @@ impl Store {
 /// A verification under way.
 struct Check<'a> {
     store: &'a Store,
-    runs: Vec<LoggedRun>,
     owners: Owners,
     records: BTreeMap<Digest, Record>,
     /// Keys whose results are known to be lost.
@@ -58,8 +59,8 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(store: &'a Store, runs: Vec<LoggedRun>, entries: &[Entry]) -> Check<'a> {
-        let owners = Owners::of(&runs);
+    fn new(store: &'a Store, runs: &[LoggedRun], entries: &[Entry]) -> Check<'a> {
+        let owners = Owners::of(runs);
         let keys = entries.iter().filter_map(|entry| match entry.part {
             Part::Record(key) => Some(key),
             _ => None,
@@ -77,7 +78,6 @@ impl<'a> Check<'a> {
         });
         Check {
             store,
-            runs,
             owners,
             lost: lost.collect(),
             records,
@@ -111,7 +111,8 @@ impl<'a> Check<'a> {
         for entry in entries {
             let Part::Log(pipeline, name) = &entry.part else { continue };
             self.count(entry);
-            if !self.runs.iter().any(|run| run.name == *name && run.log.pipeline == *pipeline) {
+            let log: Option<RunLog> = sealed::read(&self.store.log_path(pipeline, name));
+            if log.is_none_or(|log| log.pipeline != *pipeline) {
                 self.find_log(pipeline, &entry.path, Wrong::Changed, Mending::SetAside(entry.path.clone()));
             }
         }
@@ -135,7 +136,7 @@ impl<'a> Check<'a> {
         let Some(index) = self.store.index() else {
             let path = self.store.index_path();
             let is_there = path.exists();
-            if is_there || !self.runs.is_empty() {
+            if is_there || entries.iter().any(|entry| matches!(entry.part, Part::Log(..))) {
                 let wrong = if is_there { Wrong::Changed } else { Wrong::Missing };
                 self.find(&path, "list of logs", wrong, Mending::Relist);
             }
@@ -264,11 +265,13 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn wrong_files(&self, chain: &Digest, position: u64) -> Vec<(String, Wrong)> {
-        let chain = self.store.chain(chain);
+    fn wrong_files(&self, key: &Digest, position: u64) -> Vec<(String, Wrong)> {
+        let chain = self.store.chain(key);
+        let path = chain.link_path(position);
         let Some(link) = chain.link(position) else {
-            let is_there = chain.link_path(position).exists();
-            return vec![("link.json".to_owned(), if is_there { Wrong::Changed } else { Wrong::Missing })];
+            let is_given_up = path.parent().is_none_or(|folder| !folder.exists());
+            let wrong = if path.exists() { Wrong::Changed } else { Wrong::Missing };
+            return if is_given_up { Vec::new() } else { vec![("link.json".to_owned(), wrong)] };
         };
         let Link { own, files } = &link;
         let wrong = |(name, blob): (&String, &Blob)| {
@@ -280,7 +283,10 @@ impl<'a> Check<'a> {
             };
             wrong.map(|wrong| (if *own { name.clone() } else { "link.json".to_owned() }, wrong))
         };
-        files.iter().filter_map(wrong).collect()
+        let wrong: Vec<(String, Wrong)> = files.iter().filter_map(wrong).collect();
+        // A run may have given it up, or kept something else in its place, meanwhile.
+        let is_same = || chain.link(position).as_ref() == Some(&link);
+        if wrong.is_empty() || is_same() { wrong } else { self.wrong_files(key, position) }
     }
 
     fn trash(&mut self, entries: &[Entry]) {

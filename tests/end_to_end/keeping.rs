@@ -88,7 +88,8 @@ fn found_mended_and_rebuilt(damage: impl Fn(&Path)) {
     let mut kinds = BTreeSet::new();
     for path in files(&ws, "cache") {
         let is_link = path.is_symlink();
-        if !is_link && fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
+        // With one file of a link the whole link is set aside.
+        if !is_link && fs::metadata(&path).map_or(0, |file| file.len()) == 0 {
             continue;
         }
         let name = path.strip_prefix(&cache).expect("inside").to_str().expect("text").to_owned();
@@ -200,15 +201,15 @@ fn what_is_collected_comes_back_whole() {
     ws.call(&["cache", "gc"]).succeeds().says(["nothing to collect"]);
     let before = files(&ws, "cache");
     ws.call(&["cache", "gc", "--keep-runs", "2"]).succeeds().says([
-        "changing  text   just now",
-        "1 of 3 runs go, 2 runs stay",
+        "changing  text ",
+        "keeps 2 of 3 runs",
         "nothing was changed",
     ]);
     assert_eq!(files(&ws, "cache"), before);
 
     ws.call(&["cache", "gc", "--older-than", "0", "--delete"])
         .succeeds()
-        .says(["2 of 3 runs go", "brings it back"]);
+        .says(["keeps 1 of 3 runs", "brings it back"]);
     verify(&ws, &[], 0);
     ws.run().ran([]);
     ws.call(&["cache", "restore", "1"]).exits(2).says(["the trash has no `1`; there are: "]);

@@ -109,12 +109,8 @@ fn to_text(args: &Args, rules: &Rules, found: &Collection, bin: Option<&str>, em
     }
     let freed = bytes(found.bytes);
     if rules.let_runs_go() {
-        let stay = count(found.kept_runs, "run");
-        text.push_str(&format!(
-            "{} of {stay_all} go, {stay} stay",
-            found.runs,
-            stay_all = count(found.runs + found.kept_runs, "run")
-        ));
+        let all = count(found.runs + found.kept_runs, "run");
+        text.push_str(&format!("keeps {} of {all}", found.kept_runs));
         if rules.keep_runs.is_none() {
             text.push_str("; the newest of each pipeline is among them (--keep-runs 0 lets it go)");
         }
