@@ -14,7 +14,7 @@ use super::target::{self, Target};
 use super::words::{age, bytes, duration, figure, metrics, table};
 use super::{picture, status};
 use crate::engine::{Decision, Experiment, KeyParts, Planner, Verdict};
-use crate::store::{Artifact, Digest, Record, Store};
+use crate::store::{Artifact, Aside, Blob, Digest, Record, Store};
 
 /// Arguments of `show`.
 #[derive(Debug, clap::Args)]
@@ -28,8 +28,11 @@ pub(super) struct Args {
     /// Draw a sheet of pictures of a dataset.
     #[arg(long, value_name = "FILE", requires = "target")]
     png: Option<PathBuf>,
+    /// Print what the stage said while its result was computed.
+    #[arg(long, requires = "target", conflicts_with = "png")]
+    log: bool,
     /// Print one JSON document.
-    #[arg(long, requires = "target")]
+    #[arg(long, requires = "target", conflicts_with = "log")]
     json: bool,
 }
 
@@ -50,7 +53,9 @@ pub(super) fn show(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure
         return Ok(ExitCode::SUCCESS);
     }
     let view = StageView::new(experiment, &planner, &store, target);
-    if args.json {
+    if args.log {
+        view.print_log(&store, out)?;
+    } else if args.json {
         writeln!(out, "{:#}", view.to_json())?;
     } else {
         write!(out, "{}", view.to_text())?;
@@ -85,6 +90,8 @@ struct StageView<'a> {
     record: Option<Record>,
     /// The epochs of that result, if it is a training's.
     history: Option<History>,
+    /// What its last attempt left, if that failed.
+    left: Aside,
 }
 
 impl<'a> StageView<'a> {
@@ -97,13 +104,22 @@ impl<'a> StageView<'a> {
             Verdict::Run(_) => planner.last_key(name).and_then(|key| store.record(&key)),
         };
         let history = record.as_ref().and_then(|record| History::of(record, store));
-        StageView { experiment, target, decision, record, history }
+        let left = store.aside(&experiment.pipeline.name, name);
+        StageView { experiment, target, decision, record, history, left }
     }
 
     fn to_text(&self) -> String {
         let decl = self.experiment.pipeline.stage(self.target.id);
         let mut text =
             format!("{}  uses {}  {}\n", decl.name, decl.kind, status::word(&self.decision.verdict));
+        let left = self.left.names();
+        if !left.is_empty() {
+            let place = self.left.path().display();
+            text.push_str(&format!(
+                "  failed     in its last attempt, which left {} in {place}\n",
+                left.join(", ")
+            ));
+        }
         match (&self.decision.verdict, &self.record) {
             (Verdict::Reuse(_), Some(record)) => text.push_str(&self.result(record, &decl.stage.params())),
             (Verdict::Reuse(_), None) => unreachable!("what is reused has a record"),
@@ -133,8 +149,23 @@ impl<'a> StageView<'a> {
             section("outputs", &self.outputs()),
             section("metrics", &figures.collect::<Vec<_>>()),
             section("history", &self.epochs()),
+            record
+                .log
+                .map(|log| format!("  log        {} (--log prints it)\n", bytes(log.stamp.bytes)))
+                .unwrap_or_default(),
         ]
         .concat()
+    }
+
+    fn print_log(&self, store: &Store, out: &mut dyn Write) -> Result<(), Failure> {
+        let name = &self.experiment.pipeline.stage(self.target.id).name;
+        let Some(record) = &self.record else {
+            return Err(Failure::Usage(format!("{name} has no result yet, and so no log")));
+        };
+        if let Some(log) = record.log {
+            std::io::copy(&mut std::fs::File::open(store.blob_path(&log.digest))?, out)?;
+        }
+        Ok(())
     }
 
     fn is_current(&self) -> bool {
@@ -178,7 +209,7 @@ impl<'a> StageView<'a> {
             Verdict::Reuse(_) => Vec::new(),
             Verdict::Run(reasons) => reasons.iter().map(ToString::to_string).collect(),
         };
-        let file = |blob: &crate::store::Blob| json!({"digest": blob.digest, "bytes": blob.stamp.bytes});
+        let file = |blob: &Blob| json!({"digest": blob.digest, "bytes": blob.stamp.bytes});
         let artifact = |a: &Artifact| {
             let files: serde_json::Map<String, Value> = a
                 .files
@@ -201,6 +232,7 @@ impl<'a> StageView<'a> {
             "outputs": outputs,
             "metrics": record.map(|r| &r.metrics),
             "history": self.history.as_ref().map(History::to_json),
+            "log": record.and_then(|r| r.log).map(|log| file(&log)),
             "started": record.map(|r| r.started),
             "seconds": record.map(|r| r.seconds),
         })

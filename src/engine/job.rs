@@ -2,6 +2,7 @@
 //! sees only the [`Job`] trait; nothing it makes counts before the whole record is published.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,9 @@ use super::stage::{
     Device, Holds, Input, InputFile, Job, ONLY_FILE, OutputFile, OutputPort, Progress, StageError,
 };
 use crate::pipeline::StageName;
-use crate::store::{Artifact, Blob, BlobWriter, Chain, Digest, Form, Record, Slot, Stamp, Store, TakenIn};
+use crate::store::{
+    Artifact, Aside, Blob, BlobWriter, Chain, Digest, Form, Record, Slot, Stamp, Store, TakenIn,
+};
 
 /// The job of one running stage.
 pub(super) struct StoreJob<'a> {
@@ -26,6 +29,8 @@ pub(super) struct StoreJob<'a> {
     pub(super) device: Device,
     /// The chain on which the result lies, for stages that grow.
     pub(super) chain: Option<Chain>,
+    /// Where it leaves what is worth a look if it fails.
+    pub(super) aside: Aside,
     pub(super) made: Mutex<Made>,
 }
 
@@ -38,6 +43,8 @@ pub(super) struct Made {
     metrics: BTreeMap<String, f64>,
     series: BTreeMap<String, Vec<f64>>,
     computed: Option<u64>,
+    /// What was said, in a file, once anything was.
+    log: Option<File>,
 }
 
 impl Made {
@@ -46,7 +53,7 @@ impl Made {
     /// # Errors
     /// If the disk refuses, or nothing was made on a port, which is a bug of the stage.
     pub(super) fn into_record(self, parts: &KeyParts, ports: &[OutputPort]) -> Result<Record, StageError> {
-        let Made { mut files, taken, metrics, series, computed } = self;
+        let Made { mut files, taken, metrics, series, computed, log: _ } = self;
         for (port, file, taken) in taken {
             files.entry(port).or_default().insert(file, taken.finish()?);
         }
@@ -72,6 +79,16 @@ impl StoreJob<'_> {
     fn made(&self) -> MutexGuard<'_, Made> {
         // A panicking stage publishes nothing, so that a poisoned collection is never read.
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a line to the log, which goes on where an interrupted run's ended.
+    fn write_log(&self, line: &str) -> Result<(), StageError> {
+        let made = &mut *self.made();
+        let file = match &mut made.log {
+            Some(file) => file,
+            none => none.insert(File::options().create(true).append(true).open(self.slot.log_path()?)?),
+        };
+        Ok(writeln!(file, "{line}")?)
     }
 
     fn chain(&self) -> &Chain {
@@ -153,8 +170,14 @@ impl Job for StoreJob<'_> {
         self.observer.observe(&Event::Progress(self.stage.clone(), progress));
     }
 
+    fn set_aside(&self, name: &str, path: &Path) -> Result<(), StageError> {
+        Ok(self.aside.put(name, path)?)
+    }
+
     fn log(&self, line: &str) {
         self.observer.observe(&Event::Log(self.stage.clone(), line.to_owned()));
+        // A log that cannot be written is no reason to lose the result.
+        let _ = self.write_log(line);
     }
 
     fn metric(&self, name: &str, value: f64) {

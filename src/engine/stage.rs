@@ -181,10 +181,17 @@ pub trait Job: Sync {
     /// If it cannot be made.
     fn partial(&self) -> Result<PathBuf, StageError>;
 
+    /// Keeps a file or directory out of [`Job::partial`] for people to look at, under a name, because the stage is about
+    /// to fail.
+    ///
+    /// # Errors
+    /// If it cannot be moved.
+    fn set_aside(&self, name: &str, path: &Path) -> Result<(), StageError>;
+
     /// Tells how far the stage is. Cheap enough to call for every batch.
     fn progress(&self, progress: Progress);
 
-    /// Tells one line worth keeping, such as an epoch's result.
+    /// Tells one line worth keeping, such as an epoch's result; it is kept with the result.
     fn log(&self, line: &str);
 
     /// Records a figure of the result, such as `accuracy`.

@@ -13,7 +13,7 @@ use super::key::KeyParts;
 use super::planner::Planner;
 use super::stage::{Growth, Input, StageError};
 use crate::pipeline::StageId;
-use crate::store::{Claim, Holder, Record, Slot, Want};
+use crate::store::{Aside, Claim, Holder, Record, Slot, Want};
 
 /// How long to wait before asking again for a key that another process holds.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -70,6 +70,8 @@ impl Worker<'_> {
             // Whoever asks for it anew does not trust what was kept either.
             chain.clear()?;
         }
+        let aside = self.planner.store.aside(&self.planner.experiment.pipeline.name, decl.name.as_str());
+        aside.clear()?;
         let job = StoreJob {
             store: self.planner.store,
             slot: &slot,
@@ -79,11 +81,14 @@ impl Worker<'_> {
             stop: self.stop,
             device: self.planner.device,
             chain: chain.clone(),
+            aside: aside.clone(),
             made: Made::default().into(),
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| decl.stage.run(&job)));
         let bug = || StageError::message("stopped by a bug in stlpipe; the panic message says where");
-        outcome.unwrap_or_else(|_| Err(bug()))?;
+        if let Err(error) = outcome.unwrap_or_else(|_| Err(bug())) {
+            return Err(with_what_is_left(error, &slot, &aside));
+        }
         let files = self.planner.digest_files(&identity);
         if files.as_ref() != Ok(&self.parts.files) {
             let message = "a file it reads changed while it ran, so nothing was kept; run it again";
@@ -93,6 +98,7 @@ impl Worker<'_> {
         let made = job.made.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut record = made.into_record(&self.parts, &decl.ports.outputs)?;
         record.chain = chain_key;
+        record.log = slot.take_log()?;
         record.seconds = begun.elapsed().as_secs_f64();
         record.started = seconds_since_1970().saturating_sub(record.seconds as u64);
         record.peak_memory = peak_memory();
@@ -125,6 +131,19 @@ impl Worker<'_> {
             }
         }
     }
+}
+
+/// A failure with the place of what it leaves: the log, and whatever the stage set aside.
+fn with_what_is_left(error: StageError, slot: &Slot, aside: &Aside) -> StageError {
+    let StageError::Failed(error) = error else { return error };
+    // Whether that can be kept or not, the failure is what is to be told.
+    let _ = slot.set_log_aside(aside);
+    let names = aside.names();
+    if names.is_empty() {
+        return StageError::Failed(error);
+    }
+    let place = aside.path().display();
+    StageError::message(format!("{error}\n  kept for a look: {} in {place}", names.join(", ")))
 }
 
 enum Turn {

@@ -125,6 +125,11 @@ impl TestJob {
         *self.computed.lock().expect("no test thread panicked")
     }
 
+    /// Where what was set aside under a name lies.
+    pub(crate) fn aside(&self, name: &str) -> PathBuf {
+        self.dir.path().join("aside").join(name)
+    }
+
     fn output_path(&self, port: &str, file: &str) -> Result<PathBuf, StageError> {
         let path = self.dir.path().join("out").join(port).join(disk_name(file));
         make_parent(&path)?;
@@ -208,6 +213,12 @@ impl Job for TestJob {
         let dir = self.dir.path().join("partial");
         fs::create_dir_all(&dir)?;
         Ok(dir)
+    }
+
+    fn set_aside(&self, name: &str, path: &Path) -> Result<(), StageError> {
+        let target = self.aside(name);
+        make_parent(&target)?;
+        Ok(fs::rename(path, target)?)
     }
 
     fn progress(&self, progress: Progress) {

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Digest, Error, Found, Record, Store};
+use super::{Action, Aside, Blob, Digest, Error, Found, Record, Store};
+
+/// The name of a computation's log.
+const LOG: &str = "log.txt";
 
 /// The answer to asking for a key.
 #[derive(Debug)]
@@ -88,6 +91,32 @@ impl Slot {
     /// If it cannot be made.
     pub fn partial(&self) -> Result<PathBuf, Error> {
         self.store.make_dir(self.partial_path())
+    }
+
+    /// Where the log of the computation is written; it lies in [`Slot::partial`].
+    ///
+    /// # Errors
+    /// If that cannot be made.
+    pub fn log_path(&self) -> Result<PathBuf, Error> {
+        Ok(self.partial()?.join(LOG))
+    }
+
+    /// The log that was written, if any was, as a blob.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn take_log(&self) -> Result<Option<Blob>, Error> {
+        let path = self.store.root.join(self.partial_path()).join(LOG);
+        if path.exists() { self.store.take_in(&path)?.finish().map(Some) } else { Ok(None) }
+    }
+
+    /// Moves the log that was written, if any was, to what a failure leaves.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn set_log_aside(&self, aside: &Aside) -> Result<(), Error> {
+        let path = self.store.root.join(self.partial_path()).join(LOG);
+        if path.exists() { aside.put(LOG, &path) } else { Ok(()) }
     }
 
     /// Publishes the record. Its blobs are durable already, so that a record is never without them.

@@ -19,6 +19,7 @@
 //! finds what nobody needs and `sweep` moves it to the trash.
 
 mod artifact;
+mod aside;
 mod blob;
 mod chain;
 mod collect;
@@ -50,6 +51,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 pub use artifact::{Artifact, Blob, Form};
+pub use aside::Aside;
 pub use blob::{BlobWriter, TakenIn};
 pub use chain::{Chain, Link};
 pub use collect::{Collection, Item, What};

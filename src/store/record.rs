@@ -35,6 +35,9 @@ pub struct Record {
     /// How much of that way this computation went itself, in the units of its positions; the rest it found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub computed: Option<u64>,
+    /// What was said during the computation, line by line, if anything was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<Blob>,
     /// When the computation started, in seconds since 1970.
     pub started: u64,
     /// How long it took.
@@ -58,6 +61,7 @@ impl Record {
             series: BTreeMap::new(),
             chain: None,
             computed: None,
+            log: None,
             started: 0,
             seconds: 0.0,
             peak_memory: None,
@@ -65,11 +69,12 @@ impl Record {
         }
     }
 
-    /// Its files: port, name and blob of each.
+    /// Its files: port, name and blob of each, the log's port being `log`.
     pub fn blobs(&self) -> impl Iterator<Item = (&str, &str, &Blob)> {
-        self.outputs.iter().flat_map(|(port, artifact)| {
+        let outputs = self.outputs.iter().flat_map(|(port, artifact)| {
             artifact.files.iter().map(move |(name, blob)| (port.as_str(), name.as_str(), blob))
-        })
+        });
+        outputs.chain(self.log.iter().map(|blob| ("log", "", blob)))
     }
 }
 
@@ -110,29 +115,20 @@ impl Store {
     pub fn find(&self, key: &Digest) -> Found {
         let Some(mut record) = self.record(key) else { return Found::Absent };
         let mut refreshed = false;
-        for (port, artifact) in &mut record.outputs {
-            for blob in artifact.files.values_mut() {
-                match health(&self.blob_path(&blob.digest), blob) {
-                    Health::AsRecorded => {}
-                    Health::Moved(stamp) => {
-                        blob.stamp = stamp;
-                        refreshed = true;
-                    }
-                    Health::Missing => {
-                        return Found::Damaged(Damage {
-                            port: port.clone(),
-                            blob: blob.digest,
-                            missing: true,
-                        });
-                    }
-                    Health::Changed => {
-                        return Found::Damaged(Damage {
-                            port: port.clone(),
-                            blob: blob.digest,
-                            missing: false,
-                        });
-                    }
+        let outputs = record.outputs.iter_mut();
+        let outputs =
+            outputs.flat_map(|(port, artifact)| artifact.files.values_mut().map(move |blob| (&**port, blob)));
+        for (port, blob) in outputs.chain(record.log.iter_mut().map(|blob| ("log", blob))) {
+            let damaged =
+                |missing| Found::Damaged(Damage { port: port.to_owned(), blob: blob.digest, missing });
+            match health(&self.blob_path(&blob.digest), blob) {
+                Health::AsRecorded => {}
+                Health::Moved(stamp) => {
+                    blob.stamp = stamp;
+                    refreshed = true;
                 }
+                Health::Missing => return damaged(true),
+                Health::Changed => return damaged(false),
             }
         }
         if refreshed {

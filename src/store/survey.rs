@@ -30,6 +30,8 @@ pub(super) enum Part {
     Memo,
     /// Something that was set aside.
     Quarantined,
+    /// What a stage of a pipeline left when it failed.
+    Aside,
     /// A folder of the trash, by its name.
     Bin(String),
     /// A file that is being written, or was when its writer died.
@@ -53,7 +55,7 @@ pub(super) struct Entry {
 }
 
 /// How many folders deep the entries of each folder lie.
-const DEPTHS: [(&str, usize); 11] = [
+const DEPTHS: [(&str, usize); 12] = [
     ("blobs", 2),
     ("records", 2),
     ("views", 2),
@@ -62,6 +64,7 @@ const DEPTHS: [(&str, usize); 11] = [
     ("partial", 1),
     ("seen", 1),
     ("quarantine", 1),
+    ("failed", 2),
     ("trash", 1),
     ("tmp", 1),
     ("locks", 1),
@@ -130,6 +133,7 @@ fn part(names: &[&str]) -> Part {
         ["partial", name] => name.parse().ok().map(Part::Partial),
         ["seen", name] => name.parse::<Digest>().ok().map(|_| Part::Memo),
         ["quarantine", _] => Some(Part::Quarantined),
+        ["failed", _, _] => Some(Part::Aside),
         ["trash", name] => Some(Part::Bin((*name).to_owned())),
         ["tmp", _] => Some(Part::Temporary),
         ["locks", _] | ["README.md" | ".gitignore"] => Some(Part::Fixture),

@@ -131,6 +131,7 @@ impl Users<'_> {
             }
             Part::Temporary => (BTreeSet::new(), "unfinished files"),
             Part::Quarantined => (BTreeSet::new(), "quarantine"),
+            Part::Aside => (BTreeSet::new(), "left by failures"),
             Part::Bin(_) => (BTreeSet::new(), "trash"),
             Part::Foreign => (BTreeSet::new(), "files that are not the store's"),
         }

@@ -6,7 +6,7 @@ mod process;
 mod tests;
 mod workspace;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command as Program;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use self::process::Cut;
-use self::workspace::{Workspace, files_below, is_directory, stays_inside};
+use self::workspace::{DiskError, Workspace, files_below, is_directory, stays_inside};
 use crate::engine::stage::{
     Complaint, Cost, Holds, Identity, Inputs, Job, OutputPort, Ports, Stage, StageError, StageKind,
 };
@@ -34,7 +34,8 @@ pub const KIND: StageKind = StageKind {
 
 /// What every program sees of the environment; none of it counts for the result.
 const ALWAYS_SEEN: [&str; 3] = ["PATH", "HOME", "LANG"];
-const QUOTED_LINES: usize = 12;
+/// The name under which the directory of a failed program is kept.
+const WORKSPACE: &str = "directory";
 
 /// The program, what it reads and what it makes. Inputs of the stage appear as `in/<port>`, and their full
 /// paths in the environment as `STLPIPE_IN_<PORT>`.
@@ -57,6 +58,9 @@ struct Command {
     /// Seconds after which it is ended and fails. Without: never.
     #[serde(default)]
     timeout: Option<f64>,
+    /// How often to try again after a failure, each time in a new clean directory.
+    #[serde(default)]
+    retries: u32,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -167,16 +171,42 @@ impl Command {
         Ok(program)
     }
 
-    fn failure(&self, what: &str, last_lines: &VecDeque<String>) -> StageError {
-        let mut message = format!("`{}`: {what}", self.run.words().join(" "));
-        if !last_lines.is_empty() {
-            message.push_str("; its last lines:");
-            for line in last_lines {
-                message.push_str("\n  ");
-                message.push_str(line);
+    /// Runs the program once, and takes its outputs.
+    fn run_in(&self, workspace: &Workspace, job: &dyn Job) -> Result<(), Failure> {
+        workspace.copy_in(&self.dependencies())?;
+        let mut program = self.program(workspace, job).map_err(Failure::Ours)?;
+        let timeout = self.timeout.map(Duration::from_secs_f64);
+        match process::run(&mut program, timeout, || job.interrupted(), |line| job.log(line)) {
+            Ok(status) if status.success() => {}
+            Ok(status) => return Err(Failure::Theirs(status.to_string())),
+            Err(Cut::Stopped) => return Err(Failure::Ours(StageError::Interrupted)),
+            Err(Cut::TimedOut) => {
+                let seconds = self.timeout.unwrap_or_default();
+                return Err(Failure::Theirs(format!("took longer than {seconds} s and was ended")));
+            }
+            Err(Cut::Unstartable(error)) => return Err(Failure::Theirs(error.to_string())),
+        }
+        for (port, path) in &self.outs {
+            let files = workspace.output(port, path).map_err(|error| Failure::Theirs(error.to_string()))?;
+            for (name, file) in files {
+                job.adopt(port, &name, &file).map_err(Failure::Ours)?;
             }
         }
-        StageError::message(message)
+        Ok(())
+    }
+}
+
+/// Why an attempt came to nothing.
+enum Failure {
+    /// The program did not do what it should; another attempt may go better.
+    Theirs(String),
+    /// The disk or the user does not allow it.
+    Ours(StageError),
+}
+
+impl From<DiskError> for Failure {
+    fn from(error: DiskError) -> Failure {
+        Failure::Ours(error.into())
     }
 }
 
@@ -197,9 +227,9 @@ impl Stage for Command {
         json!(self)
     }
 
-    /// A time limit decides whether there is a result, not what it is.
+    /// Time limit and retries decide whether there is a result, not what it is.
     fn identity(&self) -> Identity {
-        let Command { run, deps: _, outs, env: _, timeout: _ } = self;
+        let Command { run, deps: _, outs, env: _, timeout: _, retries: _ } = self;
         let params = json!({ "run": run, "outs": outs, "env": self.environment() });
         Identity { files: self.dependencies(), ..Identity::of(params) }
     }
@@ -209,41 +239,24 @@ impl Stage for Command {
     }
 
     fn run(&self, job: &dyn Job) -> Result<(), StageError> {
-        let workspace = Workspace::create(&job.partial()?)?;
-        workspace.copy_in(&self.dependencies())?;
-        let mut program = self.program(&workspace, job)?;
-        let mut last_lines = VecDeque::new();
-        let timeout = self.timeout.map(Duration::from_secs_f64);
-        let ended = process::run(
-            &mut program,
-            timeout,
-            || job.interrupted(),
-            |line| {
-                job.log(line);
-                if last_lines.len() == QUOTED_LINES {
-                    last_lines.pop_front();
-                }
-                last_lines.push_back(line.to_string());
-            },
-        );
-        match ended {
-            Ok(status) if status.success() => {}
-            Ok(status) => return Err(self.failure(&status.to_string(), &last_lines)),
-            Err(Cut::Stopped) => return Err(StageError::Interrupted),
-            Err(Cut::TimedOut) => {
-                let seconds = self.timeout.unwrap_or_default();
-                return Err(self.failure(&format!("took longer than {seconds} s and was ended"), &last_lines));
+        let attempts = u64::from(self.retries) + 1;
+        for attempt in 1..=attempts {
+            let workspace = Workspace::create(&job.partial()?)?;
+            let what = match self.run_in(&workspace, job) {
+                Ok(()) => return Ok(()),
+                Err(Failure::Ours(error)) => return Err(error),
+                Err(Failure::Theirs(what)) => what,
+            };
+            if attempt < attempts {
+                job.log(&format!("attempt {attempt} of {attempts} failed: {what}"));
+                continue;
             }
-            Err(Cut::Unstartable(error)) => return Err(self.failure(&error.to_string(), &last_lines)),
+            job.set_aside(WORKSPACE, &workspace.keep())?;
+            let after =
+                if attempts == 1 { String::new() } else { format!(" in the last of {attempts} attempts") };
+            return Err(StageError::message(format!("`{}`: {what}{after}", self.run.words().join(" "))));
         }
-        for (port, path) in &self.outs {
-            let files =
-                workspace.output(port, path).map_err(|e| self.failure(&e.to_string(), &last_lines))?;
-            for (name, file) in files {
-                job.adopt(port, &name, &file)?;
-            }
-        }
-        Ok(())
+        unreachable!("there is at least one attempt")
     }
 }
 

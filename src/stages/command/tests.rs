@@ -78,16 +78,44 @@ fn the_time_limit_does_not_count_for_the_result() {
 }
 
 #[test]
-fn a_failure_quotes_the_last_lines() {
-    assert_eq!(
-        failure(&json!({ "run": "echo one; echo two; exit 3" })),
-        "`echo one; echo two; exit 3`: exit status: 3; its last lines:\n  one\n  two"
-    );
+fn a_failure_is_told_and_its_directory_is_kept() {
+    let job = TestJob::new();
+    let params = json!({ "run": "echo one; echo half > o; exit 3", "outs": { "o": "o" } });
+    let Err(StageError::Failed(error)) = command(&params).run(&job) else { panic!("it must fail") };
+    assert_eq!(error.to_string(), "`echo one; echo half > o; exit 3`: exit status: 3");
+    assert_eq!(job.log_lines(), ["one"]);
+    assert_eq!(std::fs::read_to_string(job.aside("directory").join("o")).expect("kept"), "half\n");
     assert_eq!(
         failure(&json!({ "run": "sleep 60", "timeout": 0.1 })),
         "`sleep 60`: took longer than 0.1 s and was ended"
     );
     assert!(failure(&json!({ "run": ["no-such-program"] })).starts_with("`no-such-program`: No such file"));
+}
+
+#[test]
+fn a_program_is_tried_again_in_a_new_directory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let count = folder.path().join("count");
+    let run = |succeeds_at: u32, retries: u32| {
+        std::fs::write(&count, "").expect("written");
+        let job = TestJob::new();
+        let line = format!(
+            "echo x >> {0}; test ! -e o || exit 9; echo $(wc -l < {0}) > o; test $(wc -l < {0}) -ge {succeeds_at}",
+            count.display()
+        );
+        let outcome = command(&json!({ "run": line, "outs": { "o": "o" }, "retries": retries })).run(&job);
+        (outcome, job)
+    };
+    let (outcome, job) = run(3, 4);
+    outcome.expect("the third attempt succeeds");
+    assert_eq!(job.bytes("o", ONLY_FILE), b"3\n");
+    let told = ["attempt 1 of 5 failed: exit status: 1", "attempt 2 of 5 failed: exit status: 1"];
+    assert_eq!(job.log_lines(), told);
+    let (outcome, _) = run(3, 1);
+    let Err(StageError::Failed(error)) = outcome else { panic!("two attempts are not enough") };
+    assert!(error.to_string().ends_with("exit status: 1 in the last of 2 attempts"), "{error}");
+    let with = command(&json!({ "run": "true", "retries": 5 }));
+    assert_eq!(with.identity(), command(&json!({ "run": "true" })).identity());
 }
 
 #[test]

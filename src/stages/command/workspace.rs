@@ -66,6 +66,12 @@ impl Workspace {
         self.directory.path()
     }
 
+    /// Where it is, from now on to stay.
+    #[must_use]
+    pub fn keep(self) -> PathBuf {
+        self.directory.keep()
+    }
+
     /// Copies files in: a link would let the command change the original, and see what lies beside it.
     ///
     /// # Errors

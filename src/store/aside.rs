@@ -1,0 +1,82 @@
+//! What a failed computation leaves for people to look at: its log and whatever it had made. Nobody takes it for a
+//! result, and the next attempt of the same stage clears it away.
+//!
+//! ```text
+//! cache/failed/<pipeline>/<stage>/
+//! ```
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{Action, Error, Store};
+
+/// The place for what one stage leaves when it fails.
+#[derive(Debug, Clone)]
+pub struct Aside {
+    path: PathBuf,
+}
+
+impl Store {
+    /// The place for what a stage leaves when it fails; it need not exist.
+    #[must_use]
+    pub fn aside(&self, pipeline: &str, stage: &str) -> Aside {
+        Aside { path: self.root.join("failed").join(pipeline).join(stage) }
+    }
+}
+
+impl Aside {
+    /// The names of what lies there now, in order; none if the last attempt did not fail.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries.map(|entry| entry.file_name().display().to_string()).collect();
+        names.sort();
+        names
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Moves a file or a directory of the store there, under a name.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn put(&self, name: &str, from: &Path) -> Result<(), Error> {
+        fs::create_dir_all(&self.path)
+            .and_then(|()| fs::rename(from, self.path.join(name)))
+            .map_err(Error::at(Action::Write, &self.path))
+    }
+
+    /// Removes everything there.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn clear(&self) -> Result<(), Error> {
+        match fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome.map_err(Error::at(Action::Write, &self.path)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_set_aside_is_there_until_it_is_cleared_away() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let aside = Store::at(dir.path()).aside("ver_2_3", "train");
+        aside.clear().expect("nothing to do");
+        let file = dir.path().join("file");
+        fs::write(&file, "half").expect("writable");
+        aside.put("log.txt", &file).expect("writable");
+        assert_eq!(aside.names(), ["log.txt"]);
+        assert_eq!(fs::read(aside.path().join("log.txt")).expect("there"), b"half");
+        aside.clear().expect("writable");
+        assert_eq!(aside.names(), [""; 0]);
+    }
+}
