@@ -43,7 +43,7 @@ impl Store {
         let is_ours = path.starts_with(&self.root)
             && fs::symlink_metadata(path).is_ok_and(|file| file.is_file() && file.nlink() == 1);
         if !is_ours {
-            return Ok(TakenIn::Copied(self.copy_in(path)?));
+            return Ok(TakenIn::Copied(Box::new(self.copy_in(path)?)));
         }
         let dir = self.make_dir("tmp")?;
         let moved = tempfile::Builder::new().make_in(&dir, |place| {
@@ -71,7 +71,7 @@ impl Store {
 #[derive(Debug)]
 pub enum TakenIn {
     /// A copy.
-    Copied(BlobWriter),
+    Copied(Box<BlobWriter>),
     /// The file itself, under a temporary name.
     Moved(Store, TempPath),
 }
@@ -90,6 +90,8 @@ impl TakenIn {
         let file = File::open(&place).map_err(Error::at(Action::Read, &place))?;
         file.sync_all().map_err(Error::at(Action::Write, &place))?;
         let path = store.blob_path(&digest);
+        // As in `BlobWriter::finish`.
+        let _shared = store.keep_from_collection();
         move_into_place(NamedTempFile::from_parts(file, place), &path)?;
         let metadata = fs::metadata(&path).map_err(Error::at(Action::Read, &path))?;
         Ok(Blob { digest, stamp: Stamp::from(&metadata) })

@@ -242,7 +242,7 @@ mod tests {
         }
         let needs = store.needs().expect("readable");
         assert_eq!(needs.keys, BTreeSet::from([one, two]));
-        assert_eq!(needs.runs, [living.alive.clone()]);
+        assert_eq!(needs.runs, std::slice::from_ref(&living.alive));
         assert!(needs.since() < Some(living.alive.started));
         drop(living);
         assert_eq!(store.needs().expect("readable").keys.len(), 0);

@@ -68,7 +68,7 @@ impl Store {
         lock.set_len(0).and_then(|()| (&lock).write_all(&text)).map_err(Error::at(Action::Write, &path))?;
         let slot = Slot { store: self.clone(), key: *key, path, _lock: lock };
         match self.find(key) {
-            Found::Whole(record) if want == Want::Result => Ok(Claim::Found(Box::new(record))),
+            Found::Whole(record) if want == Want::Result => Ok(Claim::Found(record)),
             Found::Damaged(damage) => {
                 self.quarantine(&damage.blob)?;
                 Ok(Claim::Vacant(slot))

@@ -84,7 +84,7 @@ pub enum Found {
     /// Nothing was computed under this key.
     Absent,
     /// A result, whole.
-    Whole(Record),
+    Whole(Box<Record>),
     /// A result of which a blob is missing or has other bytes.
     Damaged(Damage),
 }
@@ -139,7 +139,7 @@ impl Store {
                 let _ = self.write_record(&record);
             }
         }
-        Found::Whole(record)
+        Found::Whole(Box::new(record))
     }
 
     /// The record of a key as it is written, without looking at its blobs; `None` if it cannot be read.
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn a_published_record_is_found_whole() {
         let f = published();
-        assert_eq!(f.store.find(&f.record.key), Found::Whole(f.record.clone()));
+        assert_eq!(f.store.find(&f.record.key), Found::Whole(Box::new(f.record.clone())));
         assert_eq!(f.store.records().expect("readable"), vec![f.record]);
         assert_eq!(f.store.find(&Digest::of(b"other")), Found::Absent);
     }
@@ -311,7 +311,7 @@ mod tests {
         let Found::Whole(record) = f.store.find(&f.record.key) else { panic!("lost") };
         let stamp = record.outputs["out"].files[""].stamp;
         assert_eq!(Some(stamp), Stamp::of(&f.blob));
-        assert_eq!(f.store.record(&f.record.key), Some(record));
+        assert_eq!(f.store.record(&f.record.key), Some(*record));
     }
 
     #[test]

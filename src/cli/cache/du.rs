@@ -31,7 +31,7 @@ pub(super) fn du(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> 
         rows.push(vec![pipeline, stage, share.results.to_string(), bytes(share.unique), bytes(share.shared)]);
     }
     if !usage.shares.is_empty() {
-        write!(out, "{}\n", table(&rows))?;
+        writeln!(out, "{}", table(&rows))?;
         writeln!(out, "unique: what dropping it alone would free; shared: used by others as well\n")?;
     }
     let alone = usage.shares.iter().filter(|share| share.stage.is_some()).map(|share| share.unique).sum();
