@@ -66,6 +66,7 @@ enum Command {
 /// Runs the program with the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
+    memory::keep_freed_blocks();
     let cli = Cli::parse();
     let mut out = std::io::BufWriter::new(std::io::stdout());
     let outcome = dispatch(&cli.command, &mut out).and_then(|code| {

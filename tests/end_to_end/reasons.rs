@@ -344,7 +344,7 @@ fn why_shows_the_whole_key_and_the_nearest_result() {
     ws.call(&["why", "pipeline.yaml", "count"]).succeeds().says([
         "count of chain: up to date",
         "\nkey ",
-        "params.run    \"wc -c < in/text > n.txt\"  pipeline.yaml:25",
+        "params.run     \"wc -c < in/text > n.txt\"  pipeline.yaml:25",
         "upper.text",
         "\nresult: count of chain, made just now",
     ]);
@@ -353,7 +353,7 @@ fn why_shows_the_whole_key_and_the_nearest_result() {
     ws.call(&["why", "pipeline.yaml", "count"]).succeeds().says([
         "count of chain: will run, under 1 s\n",
         "key not known yet, because of input text from upper.text",
-        "inputs.text   not known yet",
+        "inputs.text    not known yet",
         "nearest result: count of chain, made just now",
         "\n  -  params.run  \"wc -c < in/text > n.txt\"\n  +  params.run  \"wc -l < in/text > n.txt\"\n",
     ]);
