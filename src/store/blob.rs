@@ -43,7 +43,7 @@ impl Store {
         let is_ours = path.starts_with(&self.root)
             && fs::symlink_metadata(path).is_ok_and(|file| file.is_file() && file.nlink() == 1);
         if !is_ours {
-            return Ok(TakenIn::Copied(self.copy_in(path)?));
+            return Ok(TakenIn::Copied(Box::new(self.copy_in(path)?)));
         }
         let dir = self.make_dir("tmp")?;
         let moved = tempfile::Builder::new().make_in(&dir, |place| {
@@ -71,7 +71,7 @@ impl Store {
 #[derive(Debug)]
 pub enum TakenIn {
     /// A copy.
-    Copied(BlobWriter),
+    Copied(Box<BlobWriter>),
     /// The file itself, under a temporary name.
     Moved(Store, TempPath),
 }
