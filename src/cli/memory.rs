@@ -1,4 +1,4 @@
-//! Asks the allocator to keep large blocks that were freed: every training step needs blocks of the same sizes,
+//! Asks the allocator to keep blocks that were freed: every training step needs blocks of the same sizes,
 //! and fetching fresh pages from the system took a quarter of its time.
 
 /// Blocks up to this size come from memory that is kept, in bytes.

@@ -4,6 +4,7 @@
 mod args;
 mod bench;
 mod cache;
+mod compare;
 mod device;
 mod doctor;
 mod exit;
@@ -14,6 +15,7 @@ mod memory;
 mod picture;
 mod progress;
 mod run;
+mod runs;
 mod say;
 mod schema;
 mod show;
@@ -49,6 +51,10 @@ enum Command {
     Graph(graph::Args),
     /// Show a pipeline, a stage or an artifact.
     Show(show::Args),
+    /// List what was run, newest first.
+    Runs(runs::Args),
+    /// Put runs side by side: parameters and metrics in which they differ.
+    Compare(compare::Args),
     /// Copy an artifact out of the cache.
     Get(get::Args),
     /// Look into the store.
@@ -66,6 +72,7 @@ enum Command {
 /// Runs the program with the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
+    memory::keep_freed_blocks();
     let cli = Cli::parse();
     let mut out = std::io::BufWriter::new(std::io::stdout());
     let outcome = dispatch(&cli.command, &mut out).and_then(|code| {
@@ -82,6 +89,8 @@ fn dispatch(command: &Command, out: &mut dyn Write) -> Result<ExitCode, Failure>
         Command::Why(args) => why::why(args, out),
         Command::Graph(args) => graph::graph(args, out),
         Command::Show(args) => show::show(args, out),
+        Command::Runs(args) => runs::runs(args, out),
+        Command::Compare(args) => compare::compare(args, out),
         Command::Get(args) => get::get(args, out),
         Command::Cache(command) => cache::cache(command, out),
         Command::Bench(command) => bench::bench(command, out),

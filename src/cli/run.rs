@@ -10,7 +10,7 @@ use super::device::DeviceArgs;
 use super::exit::{FAILED, Failure, INTERRUPTED};
 use super::progress::{Json, Plain, Show, Terminal};
 use super::say::say;
-use super::{memory, status};
+use super::status;
 use crate::engine::{self, Experiment, Limits, OnFailure, Planner, State, Stop, Summary};
 use crate::pipeline::StageId;
 
@@ -67,7 +67,6 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZero::get);
     // Fails only if a pool was built before, which no other command does.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    memory::keep_freed_blocks();
     ctrlc::set_handler(on_interrupt)?;
     let limits = Limits { jobs: args.jobs.map_or(threads, NonZero::get), threads };
     let on_failure = if args.keep_going { OnFailure::KeepGoing } else { OnFailure::Stop };

@@ -45,7 +45,7 @@ pub(super) fn why(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
         (Verdict::Run(_), None) => None,
     };
     let nearest = nearest.map(|earlier| Nearest::new(earlier, experiment, &store));
-    let view = View { experiment: experiment, id, decision, nearest };
+    let view = View { experiment, id, decision, nearest };
     if args.json {
         writeln!(out, "{:#}", view.to_json())?;
     } else {

@@ -17,7 +17,7 @@ use crate::pipeline::{StageId, StageName};
 use crate::store::{Digest, Found, Record, RunLog, Store};
 
 /// So many stages at once are worth handing to several threads.
-const MANY: usize = 64;
+const MANY: usize = 16;
 
 /// Answers for one pipeline, one store and one device.
 pub struct Planner<'a> {
@@ -104,7 +104,7 @@ impl<'a> Planner<'a> {
         if ids.len() < MANY {
             return ids.iter().map(decide).collect();
         }
-        ids.par_iter().with_min_len(MANY / 4).map(decide).collect()
+        ids.par_iter().with_min_len(MANY / 2).map(decide).collect()
     }
 
     /// What is to be done about one stage, given the results of the stages before it.

@@ -176,7 +176,10 @@ const CHAIN: &str = "stages:
 #[test]
 fn a_plan_names_the_change_and_what_depends_on_it() {
     let bench = Bench::new(CHAIN);
-    assert_eq!(bench.plan(&[]), ["a: first run", "b: depends on a", "c: depends on b", "d: first run"]);
+    assert_eq!(
+        bench.plan(&[]),
+        ["a: first run", "b: first run, depends on a", "c: first run, depends on b", "d: first run"]
+    );
     bench.run(&[], OnFailure::Stop, &Told::default());
     assert_eq!(bench.plan(&[]), ["a:", "b:", "c:", "d:"]);
     assert_eq!(

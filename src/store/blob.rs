@@ -90,7 +90,7 @@ impl TakenIn {
         let file = File::open(&place).map_err(Error::at(Action::Read, &place))?;
         file.sync_all().map_err(Error::at(Action::Write, &place))?;
         let path = store.blob_path(&digest);
-        // As in `BlobWriter::finish`.
+        // A collection that is under way would take what it saw before for this.
         let _shared = store.keep_from_collection();
         move_into_place(NamedTempFile::from_parts(file, place), &path)?;
         let metadata = fs::metadata(&path).map_err(Error::at(Action::Read, &path))?;

@@ -13,7 +13,7 @@ use serde_json::value::{RawValue, to_raw_value};
 #[derive(Debug, Clone)]
 pub struct Description {
     text: Box<RawValue>,
-    value: OnceLock<Value>,
+    value: OnceLock<Box<Value>>,
 }
 
 impl Description {
@@ -29,7 +29,7 @@ impl Description {
 impl From<Value> for Description {
     fn from(value: Value) -> Description {
         let text = to_raw_value(&value).expect("a value has only text keys");
-        Description { text, value: value.into() }
+        Description { text, value: OnceLock::from(Box::new(value)) }
     }
 }
 
@@ -37,7 +37,7 @@ impl Deref for Description {
     type Target = Value;
 
     fn deref(&self) -> &Value {
-        self.value.get_or_init(|| self.read().expect("it was read as JSON"))
+        self.value.get_or_init(|| Box::new(self.read().expect("it was read as JSON")))
     }
 }
 

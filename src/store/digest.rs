@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The blake3 digest of some bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
@@ -50,17 +50,30 @@ impl FromStr for Digest {
     }
 }
 
-impl From<Digest> for String {
-    fn from(digest: Digest) -> String {
-        digest.to_string()
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(blake3::Hash::from_bytes(self.0).to_hex().as_str())
     }
 }
 
-impl TryFrom<String> for Digest {
-    type Error = blake3::HexError;
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Digest, D::Error> {
+        from.deserialize_str(Digits)
+    }
+}
 
-    fn try_from(text: String) -> Result<Digest, blake3::HexError> {
-        text.parse()
+/// Reads digits without a copy of them.
+struct Digits;
+
+impl Visitor<'_> for Digits {
+    type Value = Digest;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("64 hexadecimal digits")
+    }
+
+    fn visit_str<E: Error>(self, digits: &str) -> Result<Digest, E> {
+        digits.parse().map_err(E::custom)
     }
 }
 
@@ -74,5 +87,8 @@ mod tests {
         assert_eq!(digest.to_string(), "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85");
         assert_eq!(digest.to_string().parse::<Digest>().ok(), Some(digest));
         assert_eq!(digest.short(), "6437b3ac3846");
+        let json = serde_json::to_string(&digest).expect("a text");
+        assert_eq!(serde_json::from_str::<Digest>(&json).ok(), Some(digest));
+        assert!(serde_json::from_str::<Digest>("\"64\"").is_err());
     }
 }

@@ -344,7 +344,7 @@ fn why_shows_the_whole_key_and_the_nearest_result() {
     ws.call(&["why", "pipeline.yaml", "count"]).succeeds().says([
         "count of chain: up to date",
         "\nkey ",
-        "params.run    \"wc -c < in/text > n.txt\"  pipeline.yaml:25",
+        "params.run     \"wc -c < in/text > n.txt\"  pipeline.yaml:25",
         "upper.text",
         "\nresult: count of chain, made just now",
     ]);
@@ -353,7 +353,7 @@ fn why_shows_the_whole_key_and_the_nearest_result() {
     ws.call(&["why", "pipeline.yaml", "count"]).succeeds().says([
         "count of chain: will run, under 1 s\n",
         "key not known yet, because of input text from upper.text",
-        "inputs.text   not known yet",
+        "inputs.text    not known yet",
         "nearest result: count of chain, made just now",
         "\n  -  params.run  \"wc -c < in/text > n.txt\"\n  +  params.run  \"wc -l < in/text > n.txt\"\n",
     ]);
@@ -362,4 +362,22 @@ fn why_shows_the_whole_key_and_the_nearest_result() {
     assert_eq!(json["nearest"]["differences"][0]["part"], "params.run");
     assert_eq!(json["nearest"]["stage"], "upper");
     ws.call(&["why", "pipeline.yaml", "uper"]).exits(2).says(["did you mean `upper`?"]);
+}
+
+#[test]
+fn runs_are_listed_and_compared() {
+    let ws = chain();
+    edit(&ws, "wc -c", "wc -l");
+    ws.run().ran(["count"]);
+    ws.run().ran([]);
+    let listed = ws.call(&["runs", "pipeline.yaml"]).succeeds().out;
+    let names: Vec<&str> = listed.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, ["chain~0", "chain~1"], "a run that changed nothing is none");
+    let said = ws.call(&["compare", "chain~1", "chain", "--json"]).succeeds();
+    let json: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    let params = json["params"].as_object().expect("an object");
+    assert_eq!(params.len(), 1, "{params:?}");
+    assert_eq!(params["count.run"][1], "wc -l < in/text > n.txt");
+    ws.call(&["compare", "chain~1", "chain"]).succeeds().says(["count.run", "wc -c < in/text > n.txt"]);
+    ws.call(&["compare", "chain", "chian"]).exits(2).says(["did you mean `chain"]);
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,10 +26,10 @@ pub(in crate::cli) struct Args {
     stages: usize,
     /// How many stages make a layer.
     #[arg(long, value_name = "N", default_value = "100")]
-    width: std::num::NonZero<usize>,
+    width: NonZero<usize>,
     /// How often to measure; the shortest time counts.
     #[arg(long, value_name = "N", default_value = "5")]
-    repeat: std::num::NonZero<usize>,
+    repeat: NonZero<usize>,
     /// Where the store and the pipeline are put, and removed afterwards [default: in memory, if the system can].
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -52,22 +53,26 @@ pub(super) fn plan(args: &Args) -> Result<Measured, Failure> {
     if (stale(&empty), stale(&full)) != (args.stages, 0) {
         return Err(anyhow::anyhow!("the plans are wrong, so their times mean nothing").into());
     }
-    let shortest = |work: &dyn Fn()| {
-        let times = (0..args.repeat.get()).map(|_| {
-            let start = Instant::now();
-            work();
-            start.elapsed().as_secs_f64()
-        });
-        times.fold(f64::INFINITY, f64::min)
-    };
     Ok(measured(json!({
         "bench": "plan",
         "stages": args.stages,
         "width": args.width,
-        "seconds_read": shortest(&|| _ = open()),
-        "seconds_plan": shortest(&|| _ = stale(&full)),
-        "seconds_plan_empty": shortest(&|| _ = stale(&empty)),
+        "seconds_read": shortest(args.repeat, open),
+        "seconds_plan": shortest(args.repeat, || stale(&full)),
+        "seconds_plan_empty": shortest(args.repeat, || stale(&empty)),
     })))
+}
+
+/// The shortest time of several, in seconds; the result is thrown away outside it.
+fn shortest<T>(repeat: NonZero<usize>, work: impl Fn() -> T) -> f64 {
+    let times = (0..repeat.get()).map(|_| {
+        let start = Instant::now();
+        let result = work();
+        let seconds = start.elapsed().as_secs_f64();
+        drop(result);
+        seconds
+    });
+    times.fold(f64::INFINITY, f64::min)
 }
 
 /// A pipeline of this many commands.

@@ -1,0 +1,148 @@
+//! `stlpipe runs`: what was run, when, and how good it was, out of the store's log. A run that changed nothing is not
+//! logged. A run is named by its pipeline and how many came after it: `ver_2_3~0` is the newest.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::exit::Failure;
+use super::words::{age, duration, figure, nearest, table};
+use crate::engine::{Experiment, Registry};
+use crate::stages;
+use crate::store::{RunLog, Store};
+
+/// Metrics that say how good a run was, the most telling first.
+const TELLING: [&str; 2] = ["accuracy", "val_accuracy"];
+
+/// Arguments of `runs`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Only runs of this pipeline, by its file or its name.
+    pipeline: Option<String>,
+    /// The store of all results.
+    #[arg(long, value_name = "DIR", default_value = "cache")]
+    cache: PathBuf,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn runs(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+    let store = Store::at(&args.cache);
+    let mut runs = logged(&store)?;
+    if let Some(text) = &args.pipeline {
+        let name = pipeline_name(text)?;
+        runs.retain(|run| run.log.pipeline == name);
+    }
+    if args.json {
+        let documents: Vec<Value> = runs.iter().map(|run| run.to_json(&store)).collect();
+        writeln!(out, "{:#}", json!(documents))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut rows = vec![["RUN", "ENDED", "TOOK", "RAN", "REUSED", "METRICS"].map(str::to_owned).to_vec()];
+    for run in &runs {
+        let RunLog { started, seconds, .. } = run.log;
+        let (ended, metrics) = (age(started + seconds as u64), run.telling(&store));
+        let metrics = metrics.iter().map(|(name, value)| format!("{name} {}", figure(*value)));
+        rows.push(vec![
+            run.name(),
+            ended,
+            duration(seconds),
+            run.ended("done").to_string(),
+            run.ended("reused").to_string(),
+            metrics.collect::<Vec<_>>().join("  "),
+        ]);
+    }
+    if runs.is_empty() {
+        writeln!(out, "no runs in {}", args.cache.display())?;
+    } else {
+        write!(out, "{}", table(&rows))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A run and its place among those of its pipeline.
+pub(super) struct Run {
+    pub log: RunLog,
+    /// How many runs of its pipeline came after it.
+    pub before: usize,
+}
+
+impl Run {
+    pub(super) fn name(&self) -> String {
+        format!("{}~{}", self.log.pipeline, self.before)
+    }
+
+    fn ended(&self, state: &str) -> usize {
+        self.log.stages.values().filter(|entry| entry.state == state).count()
+    }
+
+    /// How good its results are, by stage and metric.
+    fn telling(&self, store: &Store) -> Vec<(String, f64)> {
+        let records = self.log.stages.iter();
+        let records: Vec<_> = records.filter_map(|(stage, e)| Some((stage, store.record(&e.key)?))).collect();
+        let found = |name: &str| -> Vec<(String, f64)> {
+            let values = records
+                .iter()
+                .filter_map(|(stage, record)| Some((format!("{stage}.{name}"), *record.metrics.get(name)?)));
+            values.collect()
+        };
+        TELLING.iter().map(|name| found(name)).find(|found| !found.is_empty()).unwrap_or_default()
+    }
+
+    fn to_json(&self, store: &Store) -> Value {
+        let metrics: serde_json::Map<String, Value> =
+            self.telling(store).into_iter().map(|(name, value)| (name, json!(value))).collect();
+        json!({
+            "run": self.name(),
+            "pipeline": self.log.pipeline,
+            "started": self.log.started,
+            "seconds": self.log.seconds,
+            "stages": self.log.stages,
+            "metrics": metrics,
+        })
+    }
+}
+
+/// All runs, newest first.
+pub(super) fn logged(store: &Store) -> Result<Vec<Run>, Failure> {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    let runs = store.runs()?.into_iter().rev().map(|logged| {
+        let count = counts.entry(logged.log.pipeline.clone()).or_default();
+        let before = *count;
+        *count += 1;
+        Run { log: logged.log, before }
+    });
+    Ok(runs.collect())
+}
+
+/// The run that a text names: `NAME~2`, `NAME` or a pipeline file for the newest.
+pub(super) fn find<'a>(runs: &'a [Run], text: &str) -> Result<&'a Run, Failure> {
+    let (pipeline, before) = match text.rsplit_once('~') {
+        Some((pipeline, digits)) if digits.parse::<usize>().is_ok() => {
+            (pipeline, digits.parse().unwrap_or(0))
+        }
+        _ => (text, 0),
+    };
+    let name = pipeline_name(pipeline)?;
+    let found = runs.iter().find(|run| run.log.pipeline == name && run.before == before);
+    found.ok_or_else(|| {
+        let names: Vec<String> = runs.iter().map(Run::name).collect();
+        let plain = runs.iter().map(|run| run.log.pipeline.as_str());
+        let hint = nearest(text, names.iter().map(String::as_str).chain(plain));
+        Failure::Usage(format!("there is no run `{text}`{hint}; `stlpipe runs` lists them"))
+    })
+}
+
+/// The name of a pipeline that is given by its file or its name.
+fn pipeline_name(text: &str) -> Result<String, Failure> {
+    let path = Path::new(text);
+    if !path.is_file() {
+        return Ok(text.to_owned());
+    }
+    let registry = Registry::new(&stages::kinds());
+    Ok(Experiment::open(path, &[], registry).map_err(Failure::Pipeline)?.pipeline.name)
+}
