@@ -139,7 +139,7 @@ fn store_samples(job: &dyn Job, samples: &Samples) -> Result<(), StageError> {
                 found += shard.count;
             }
             None => {
-                missing.extend((first..end).step_by(BLOCK_SAMPLES).map(|at| at..end.min(at + BLOCK_SAMPLES)))
+                missing.extend((first..end).step_by(BLOCK_SAMPLES).map(|at| at..end.min(at + BLOCK_SAMPLES)));
             }
         }
     }

@@ -92,7 +92,7 @@ fn read(files: &BTreeMap<String, InputFile>, file: &str) -> io::Result<Vec<u8>> 
 /// of two of which there are not more. Powers of two, so that those of a longer way are among those of a shorter one.
 fn is_kept(position: u64, last: u64, keep: u32) -> bool {
     let step = (0..64).map(|power| 1u64 << power).find(|step| last / step <= keep.into());
-    step.is_some_and(|step| position % step == 0)
+    step.is_some_and(|step| position.is_multiple_of(step))
 }
 
 #[cfg(test)]

@@ -94,9 +94,9 @@ fn found_mended_and_rebuilt(damage: impl Fn(&Path)) {
         }
         let name = path.strip_prefix(&cache).expect("inside").to_str().expect("text").to_owned();
         if is_link {
-            fs::remove_file(&path).expect("ours")
+            fs::remove_file(&path).expect("ours");
         } else {
-            damage(&path)
+            damage(&path);
         }
         kinds.insert(name.split('/').next().expect("a folder").to_owned());
 
@@ -236,9 +236,9 @@ fn damage_in_the_trash_is_found_too() {
     ws.call(&["cache", "gc", "--keep-runs", "1", "--delete"]).succeeds();
     for (number, path) in files(&ws, "cache/trash").into_iter().enumerate() {
         if number % 2 == 0 {
-            flip(&path)
+            flip(&path);
         } else {
-            fs::remove_file(&path).expect("ours")
+            fs::remove_file(&path).expect("ours");
         }
         verify(&ws, &[], 1);
         verify(&ws, &["--repair"], 0);

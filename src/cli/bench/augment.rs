@@ -1,7 +1,7 @@
 //! Drawing random samples as the STL-10 experiments do, from painted pictures.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -29,7 +29,7 @@ pub(in crate::cli) struct Args {
 pub(super) fn augment(args: &Args) -> Result<Measured, Failure> {
     let threads = args.threads.set_up();
     let folder = tempfile::tempdir()?;
-    let dataset = paint_dataset(folder.path().to_owned())?;
+    let dataset = paint_dataset(folder.path())?;
     let transforms: Vec<Transform> = serde_json::from_value(json!([
         { "rotate": 45 }, { "resized-crop": stl10::SIDE }, { "color-jitter": [0.3, 0.3, 0.3, 0.3] }, { "hflip": 0.5 },
     ]))?;
@@ -54,8 +54,8 @@ pub(super) fn augment(args: &Args) -> Result<Measured, Failure> {
     })))
 }
 
-fn paint_dataset(folder: PathBuf) -> anyhow::Result<Dataset> {
-    let mut writer = DatasetWriter::new(Folder(folder.clone()), PICTURES, stl10::SIDE, stl10::SIDE);
+fn paint_dataset(folder: &Path) -> anyhow::Result<Dataset> {
+    let mut writer = DatasetWriter::new(Folder(folder.to_owned()), PICTURES, stl10::SIDE, stl10::SIDE);
     let mut pixels = vec![0; stl10::IMAGE_BYTES];
     for picture in 0..PICTURES {
         let class = picture % painter::CLASSES.len();

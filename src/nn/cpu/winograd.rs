@@ -139,7 +139,7 @@ impl<F: Finish> Pass<F> {
                         for (channel, row) in products.chunks_exact(row).enumerate() {
                             let plane = Plane { channel, channels: outputs, size: self.planes.to };
                             vectorize(|| {
-                                write_tiles::<M, SIDE>(&tiles, row, plane, y, self.finish.of(channel))
+                                write_tiles::<M, SIDE>(&tiles, row, plane, y, self.finish.of(channel));
                             });
                         }
                     });
