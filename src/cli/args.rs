@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::exit::Failure;
 use super::words::nearest;
 use crate::engine::stage::Device;
-use crate::engine::{Checkout, Experiment, Planner, Registry};
+use crate::engine::{Checkout, Experiment, Planner, Question, Registry};
 use crate::pipeline::{Setting, StageId};
 use crate::stages;
 use crate::store::Store;
@@ -46,6 +46,12 @@ impl PipelineArgs {
         let registry = Registry::new(&stages::kinds());
         let experiment = Experiment::open(&self.pipeline, &self.settings, registry);
         Ok(Box::leak(Box::new(experiment.map_err(Failure::Pipeline)?)))
+    }
+
+    /// The question whether anything is left to do, for memory to answer.
+    pub(super) fn question<'a>(&'a self, device: Device, registry: &'a Registry) -> Question<'a> {
+        let PipelineArgs { pipeline, settings, folders } = self;
+        Question { pipeline, settings, device, registry, data: &folders.data }
     }
 
     pub(super) fn checkout(&self, experiment: &Experiment) -> Checkout {

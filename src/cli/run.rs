@@ -4,15 +4,20 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::num::NonZero;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use super::args::{PipelineArgs, find_stage};
 use super::device::DeviceArgs;
 use super::exit::{FAILED, Failure, INTERRUPTED};
-use super::progress::{Json, Plain, Show, Terminal};
+use super::progress::{self, Json, Plain, Show, Terminal};
 use super::say::say;
 use super::status;
-use crate::engine::{self, Experiment, Limits, OnFailure, Planner, State, Stop, Summary};
+use crate::engine::{
+    self, Detail, Event, Experiment, Limits, Observer, OnFailure, Planner, Registry, Settled, StageEvent,
+    State, Stop, Summary,
+};
 use crate::pipeline::StageId;
+use crate::stages;
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -47,15 +52,23 @@ pub(super) struct Args {
 static STOP: Stop = Stop::new();
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-    let experiment = args.pipeline.open()?;
+    let started = Instant::now();
     let store = args.pipeline.folders.store();
+    let found = args.device.find()?;
+    let registry = Registry::new(&stages::kinds());
+    let question = args.pipeline.question(found.device, &registry);
+    if args.stages.is_empty() && args.forced.is_empty() {
+        if let Some((pipeline, settled)) = question.recall(&store) {
+            return nothing_to_do(args, &pipeline, settled, started, out);
+        }
+    }
+    let experiment = args.pipeline.open()?;
     let selection = selection(args, experiment)?;
     let forced = find_stages(experiment, &args.forced)?;
     if let Some(left_out) = forced.iter().find(|id| !selection.contains(id)) {
         let name = &experiment.pipeline.stage(*left_out).name;
         return Err(Failure::Usage(format!("--force {name}: --stage leaves that stage out")));
     }
-    let found = args.device.find()?;
     let planner = Planner::new(experiment, &store, found.device, forced.into_iter().collect());
     if args.dry_run {
         status::print(&experiment.pipeline.name, &planner.plan(&selection), args.json, out)?;
@@ -80,7 +93,35 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
     };
     let summary = engine::run(&planner, &selection, limits, on_failure, &checkout, &*show, &STOP)?;
     show.summary(&summary);
+    question.remember(experiment, &summary, &checkout, &store);
     Ok(exit_code(&summary))
+}
+
+/// Says of every stage that it is reused.
+fn nothing_to_do(
+    args: &Args,
+    pipeline: &str,
+    settled: Vec<Settled>,
+    started: Instant,
+    out: &mut dyn Write,
+) -> Result<ExitCode, Failure> {
+    if args.dry_run {
+        status::print_settled(pipeline, &settled, args.json, out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let stages = settled.iter().map(|settled| (settled.stage.clone(), State::Reused)).collect();
+    let summary = Summary { stages, results: Vec::new(), seconds: started.elapsed().as_secs_f64() };
+    if args.json {
+        let json = Json::new();
+        for Settled { stage, key, metrics, .. } in settled {
+            let (state, key, detail) = (State::Reused, Some(key), Detail::Metrics(metrics));
+            json.observe(&Event::Stage(StageEvent { stage, state, key, seconds: 0.0, detail }));
+        }
+        json.summary(&summary);
+    } else {
+        progress::say_summary(&summary);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn selection(args: &Args, experiment: &Experiment) -> Result<BTreeSet<StageId>, Failure> {

@@ -9,7 +9,8 @@ use super::args::{PipelineArgs, look};
 use super::device::DeviceArgs;
 use super::exit::Failure;
 use super::words::{about, all_stages_are, count, remarks, table};
-use crate::engine::{Plan, Reason, Verdict};
+use crate::engine::{Plan, Reason, Registry, Settled, Verdict};
+use crate::stages;
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -24,9 +25,15 @@ pub(super) struct Args {
 }
 
 pub(super) fn status(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-    let experiment = args.pipeline.open()?;
     let store = args.pipeline.folders.store();
-    let plan = look(experiment, &store, args.device.find()?.device).plan(&experiment.everything());
+    let device = args.device.find()?.device;
+    let registry = Registry::new(&stages::kinds());
+    if let Some((pipeline, settled)) = args.pipeline.question(device, &registry).recall(&store) {
+        print_settled(&pipeline, &settled, args.json, out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let experiment = args.pipeline.open()?;
+    let plan = look(experiment, &store, device).plan(&experiment.everything());
     print(&experiment.pipeline.name, &plan, args.json, out)?;
     // The process ends here, which is quicker than taking the plan apart.
     std::mem::forget(plan);
@@ -36,6 +43,35 @@ pub(super) fn status(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failu
 /// Prints a plan for people, or as one JSON document.
 pub(super) fn print(pipeline: &str, plan: &Plan, json: bool, out: &mut dyn Write) -> std::io::Result<()> {
     if json { writeln!(out, "{:#}", to_json(pipeline, plan)) } else { write!(out, "{}", to_text(plan)) }
+}
+
+/// Prints that nothing is left to do, in the same words.
+pub(super) fn print_settled(
+    pipeline: &str,
+    settled: &[Settled],
+    json: bool,
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    if json {
+        let stages: Vec<_> = settled
+            .iter()
+            .map(|settled| {
+                json!({
+                    "stage": settled.stage.as_str(),
+                    "verdict": "reuse",
+                    "key": settled.key,
+                    "reasons": [],
+                    "remarks": [],
+                    "estimated_seconds": null,
+                })
+            })
+            .collect();
+        let all = json!({ "pipeline": pipeline, "stages": stages, "to_run": 0, "estimated_seconds": 0.0 });
+        return writeln!(out, "{all:#}");
+    }
+    let row = |settled: &Settled| vec![settled.stage.to_string(), UP_TO_DATE.to_owned()];
+    let rows: Vec<_> = settled.iter().map(row).collect();
+    writeln!(out, "{}{}", table(&rows), nothing_to_do(settled.len()))
 }
 
 /// One line per stage, further reasons and remarks below the first, and a closing line.
@@ -60,11 +96,15 @@ fn to_text(plan: &Plan) -> String {
     table(&rows) + &closing(plan) + "\n"
 }
 
+fn nothing_to_do(stages: usize) -> String {
+    format!("nothing to do: {} up to date", all_stages_are(stages))
+}
+
 /// `2 of 7 stages to run, about 12 min`.
 fn closing(plan: &Plan) -> String {
     let (stale, all) = (plan.stale().count(), plan.steps.len());
     if stale == 0 {
-        return format!("nothing to do: {} up to date", all_stages_are(all));
+        return nothing_to_do(all);
     }
     let known: Vec<f64> = plan.stale().filter_map(|decision| decision.outlook.seconds).collect();
     let time = match estimate(plan) {
@@ -80,13 +120,16 @@ fn closing(plan: &Plan) -> String {
 
 /// How long the stages that run should take one after the other, if that is known of all of them.
 fn estimate(plan: &Plan) -> Option<f64> {
-    plan.stale().map(|decision| decision.outlook.seconds).sum()
+    // The sum of nothing would be -0.
+    plan.stale().map(|decision| decision.outlook.seconds).try_fold(0.0, |sum, seconds| Some(sum + seconds?))
 }
+
+const UP_TO_DATE: &str = "up to date";
 
 /// A verdict in two or three words.
 pub(super) fn word(verdict: &Verdict) -> &'static str {
     match verdict {
-        Verdict::Reuse(_) => "up to date",
+        Verdict::Reuse(_) => UP_TO_DATE,
         Verdict::Run(_) => "will run",
     }
 }

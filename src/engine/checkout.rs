@@ -28,21 +28,11 @@ impl Checkout {
     /// # Errors
     /// If a link cannot be made, for example because a file of the user's has its name.
     pub fn link(&self, stage: &str, ports: &[OutputPort], record: &Record, store: &Store) -> io::Result<()> {
+        for port in ports.iter().filter(|port| port.holds != Holds::File) {
+            store.make_view(&record.outputs[&port.name]).map_err(io::Error::other)?;
+        }
         let dir = self.dir.join(stage);
-        for port in ports {
-            let artifact = &record.outputs[&port.name];
-            let (name, target) = match port.holds {
-                Holds::File => {
-                    let name = port.file_name.as_ref().unwrap_or(&port.name);
-                    (name, store.blob_path(&artifact.digest))
-                }
-                Holds::Directory | Holds::Dataset | Holds::Model => {
-                    let view = store.make_view(artifact).map_err(io::Error::other)?;
-                    (&port.name, view)
-                }
-            };
-            let link = dir.join(name);
-            let target = relative(&target, &dir);
+        for (link, target) in self.links(stage, ports, record, store) {
             match fs::read_link(&link) {
                 Ok(now) if now == target => continue,
                 Ok(_) => fs::remove_file(&link)?,
@@ -55,6 +45,29 @@ impl Checkout {
             symlink(target, &link)?;
         }
         Ok(())
+    }
+
+    /// The links to the results of a stage, with what each is to hold.
+    #[must_use]
+    pub fn links(
+        &self,
+        stage: &str,
+        ports: &[OutputPort],
+        record: &Record,
+        store: &Store,
+    ) -> Vec<(PathBuf, PathBuf)> {
+        let dir = self.dir.join(stage);
+        let link = |port: &OutputPort| {
+            let artifact = &record.outputs[&port.name];
+            let (name, target) = match port.holds {
+                Holds::File => {
+                    (port.file_name.as_ref().unwrap_or(&port.name), store.blob_path(&artifact.digest))
+                }
+                Holds::Directory | Holds::Dataset | Holds::Model => (&port.name, store.view_path(artifact)),
+            };
+            (dir.join(name), relative(&target, &dir))
+        };
+        ports.iter().map(link).collect()
     }
 }
 

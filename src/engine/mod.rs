@@ -16,6 +16,7 @@ pub mod stage;
 mod state;
 #[cfg(test)]
 mod tests;
+mod unchanged;
 mod worker;
 
 use std::collections::BTreeSet;
@@ -32,6 +33,7 @@ pub use reason::{Cause, Causes, FileChange, InputChange, Reason};
 pub use registry::Registry;
 pub use run::{Limits, OnFailure, Summary, run};
 pub use state::{Signal, State};
+pub use unchanged::{Question, Settled};
 pub use worker::peak_memory;
 
 use crate::graph::{self, Graph};

@@ -48,6 +48,8 @@ pub enum OnFailure {
 pub struct Summary {
     /// How each stage ended, inputs before their users.
     pub stages: Vec<(StageName, State)>,
+    /// The results there are now, inputs before their users.
+    pub results: Vec<(StageName, Arc<Record>)>,
     /// How long the run took.
     pub seconds: f64,
 }
@@ -97,9 +99,14 @@ pub fn run(
         position: vec![0; count],
     };
     run.go();
-    let order = experiment.graph.order().iter().filter(|id| selection.contains(id));
-    let stages = order.map(|id| (experiment.pipeline.stage(*id).name.clone(), run.states[id.0])).collect();
-    let summary = Summary { stages, seconds: started.elapsed().as_secs_f64() };
+    let name = |id: StageId| experiment.pipeline.stage(id).name.clone();
+    let order = || experiment.graph.order().iter().filter(|id| selection.contains(id));
+    let results = order().filter_map(|id| Some((name(*id), run.results[id.0].clone()?)));
+    let summary = Summary {
+        stages: order().map(|id| (name(*id), run.states[id.0])).collect(),
+        results: results.collect(),
+        seconds: started.elapsed().as_secs_f64(),
+    };
     run.log(&summary)?;
     Ok(summary)
 }

@@ -39,6 +39,11 @@ pub trait Stage: Send + Sync {
         Identity::of(self.params())
     }
 
+    /// Whether its identity follows from its parameters alone, rather than from files or the environment as well.
+    fn is_closed(&self) -> bool {
+        self.identity().files.is_empty()
+    }
+
     /// What it keeps busy while it runs.
     fn cost(&self) -> Cost;
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -90,6 +90,11 @@ impl<S> Pipeline<S> {
     #[must_use]
     pub fn id(&self, name: &str) -> Option<StageId> {
         self.ids.get(name).copied()
+    }
+
+    /// The files it was read from, each overriding those after it, with their texts.
+    pub fn files(&self) -> impl Iterator<Item = (&Path, &[u8])> {
+        self.sources.files()
     }
 
     /// All positions, in the order of declaration.

@@ -4,8 +4,11 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// The name of a stage, unique within its pipeline and fit for a path.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct StageName(Arc<str>);
 
 impl StageName {
@@ -18,6 +21,20 @@ impl StageName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for StageName {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<StageName, &'static str> {
+        if is_name(&text) { Ok(StageName::new(&text)) } else { Err(NAME_RULE) }
+    }
+}
+
+impl From<StageName> for String {
+    fn from(name: StageName) -> String {
+        name.0.to_string()
     }
 }
 

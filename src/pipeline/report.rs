@@ -2,7 +2,7 @@
 //! settings that gave the value. It makes the cold pass over the files, and only when it must.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::marks::{Content, Marks, Span};
@@ -132,6 +132,11 @@ impl Sources {
     /// Adds a file that all files before it override.
     pub fn add(&mut self, path: PathBuf, text: String) {
         self.files.push(SourceFile { path, text, marks: OnceLock::new() });
+    }
+
+    /// The files, each overriding those after it, with their texts.
+    pub fn files(&self) -> impl Iterator<Item = (&Path, &[u8])> {
+        self.files.iter().map(|file| (file.path.as_path(), file.text.as_bytes()))
     }
 
     /// Where the value at a path comes from, be it a variable; none if it is written nowhere.

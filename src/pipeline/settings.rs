@@ -19,6 +19,14 @@ pub struct Setting {
     value: Value,
 }
 
+impl Setting {
+    /// As the user wrote it.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
 /// Why a text is no [`Setting`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SettingError {

@@ -185,7 +185,7 @@ impl<'a> Census<'a> {
             Part::Link(chain, _) => !kept.chains.contains(chain),
             Part::Partial(_) => nobody_lives && self.is_given_up(entry),
             Part::Temporary => nobody_lives && self.has_rested(entry, LONGEST_IN_THE_MAKING),
-            Part::Quarantined | Part::Aside => true,
+            Part::Quarantined | Part::Aside | Part::Answer => true,
             Part::Index | Part::Memo | Part::Bin(_) | Part::Fixture | Part::Foreign => false,
         }
     }
@@ -259,6 +259,7 @@ fn items(doomed: &[&Entry], records: &BTreeMap<Digest, Record>, owners: &Owners)
             Part::View(_) => add("views", entry),
             Part::Quarantined => add("damaged files", entry),
             Part::Aside => add("what failures left", entry),
+            Part::Answer => add("remembered plans", entry),
             Part::Temporary => add("unfinished files", entry),
             _ => {}
         }

@@ -8,6 +8,7 @@
 //! cache/chains/cd/cd56../   what lies on the way to a result, for longer and shorter ones to go on from
 //! cache/partial/cd34../     what a failed or interrupted computation of a key may go on from
 //! cache/runs/<pipeline>/    which keys each run of a pipeline ended with
+//! cache/answers/            plans of large pipelines in which nothing was left to do
 //! cache/seen/               digests of files outside the store, by their path and stamp
 //! cache/index.json          which logs and digests there are, so that a deleted one is missed
 //! cache/quarantine/         what was found damaged
@@ -32,6 +33,7 @@ mod finding;
 mod index;
 mod live;
 mod lock;
+mod memo;
 mod owners;
 mod record;
 mod repair;

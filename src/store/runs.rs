@@ -49,6 +49,12 @@ impl Store {
         logs.iter().rev().find_map(|path| sealed::read(path))
     }
 
+    /// The name of the newest log of a pipeline.
+    #[must_use]
+    pub fn newest_log(&self, pipeline: &str) -> Option<String> {
+        Some(list(&self.runs_dir(pipeline)).ok()?.pop()?.file_name()?.to_str()?.to_owned())
+    }
+
     /// All readable runs of all pipelines, in the order in which they ended.
     ///
     /// # Errors

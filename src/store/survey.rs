@@ -28,6 +28,8 @@ pub(super) enum Part {
     Partial(Digest),
     /// The digest of a file outside.
     Memo,
+    /// An answer that somebody may want to find again.
+    Answer,
     /// Something that was set aside.
     Quarantined,
     /// What a stage of a pipeline left when it failed.
@@ -55,7 +57,7 @@ pub(super) struct Entry {
 }
 
 /// How many folders deep the entries of each folder lie.
-const DEPTHS: [(&str, usize); 12] = [
+const DEPTHS: [(&str, usize); 13] = [
     ("blobs", 2),
     ("records", 2),
     ("views", 2),
@@ -63,6 +65,7 @@ const DEPTHS: [(&str, usize); 12] = [
     ("runs", 2),
     ("partial", 1),
     ("seen", 1),
+    ("answers", 1),
     ("quarantine", 1),
     ("failed", 2),
     ("trash", 1),
@@ -132,6 +135,7 @@ fn part(names: &[&str]) -> Part {
         ["index.json"] => Some(Part::Index),
         ["partial", name] => name.parse().ok().map(Part::Partial),
         ["seen", name] => name.parse::<Digest>().ok().map(|_| Part::Memo),
+        ["answers", name] => name.parse::<Digest>().ok().map(|_| Part::Answer),
         ["quarantine", _] => Some(Part::Quarantined),
         ["failed", _, _] => Some(Part::Aside),
         ["trash", name] => Some(Part::Bin((*name).to_owned())),

@@ -126,7 +126,7 @@ impl Users<'_> {
                 (of_keys(self.chains.get(chain)), "left by interrupted runs to go on from")
             }
             Part::Partial(_) => (BTreeSet::new(), "left by interrupted runs to go on from"),
-            Part::Log(..) | Part::Index | Part::Memo | Part::View(_) | Part::Fixture => {
+            Part::Log(..) | Part::Index | Part::Memo | Part::Answer | Part::View(_) | Part::Fixture => {
                 (BTreeSet::new(), "logs and lists")
             }
             Part::Temporary => (BTreeSet::new(), "unfinished files"),

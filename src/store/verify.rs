@@ -133,6 +133,13 @@ impl<'a> Check<'a> {
                 self.find(&entry.path, "digest of a file outside the store", Wrong::Changed, aside);
             }
         }
+        for entry in entries.iter().filter(|entry| entry.part == Part::Answer) {
+            self.count(entry);
+            if sealed::read::<serde::de::IgnoredAny>(&self.store.root().join(&entry.path)).is_none() {
+                let aside = Mending::SetAside(entry.path.clone());
+                self.find(&entry.path, "remembered plan", Wrong::Changed, aside);
+            }
+        }
         let Some(index) = self.store.index() else {
             let path = self.store.index_path();
             let is_there = path.exists();

@@ -74,6 +74,13 @@ fn set_time(path: &Path, time: SystemTime) {
     fs::File::options().write(true).open(path).and_then(|file| file.set_modified(time)).expect("ours");
 }
 
+/// Whether a blob is in no result any more: a training that is computed again tells other times in its log.
+fn is_former_log(ws: &Workspace, path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).expect("text");
+    path.starts_with(ws.path("cache/blobs"))
+        && !ws.call(&["cache", "ls", "--json"]).succeeds().out.contains(name)
+}
+
 fn names(stages: &Value) -> BTreeSet<String> {
     let stages = stages.as_array().expect("a list").iter();
     stages.map(|owner| owner["stage"].as_str().expect("a name").to_owned()).collect()
@@ -87,6 +94,9 @@ fn found_mended_and_rebuilt(damage: impl Fn(&Path)) {
     let cache = ws.path("cache");
     let mut kinds = BTreeSet::new();
     for path in files(&ws, "cache") {
+        if is_former_log(&ws, &path) {
+            continue;
+        }
         let is_link = path.is_symlink();
         // With one file of a link the whole link is set aside.
         if !is_link && fs::metadata(&path).map_or(0, |file| file.len()) == 0 {
@@ -153,6 +163,9 @@ fn a_run_takes_no_file_whose_metadata_betrays_it() {
     let ws = kept();
     let digests = STAGES.map(|stage| ws.digests(stage));
     for path in files(&ws, "cache/blobs") {
+        if is_former_log(&ws, &path) {
+            continue;
+        }
         flip(&path);
         let ran = ws.run();
         let summary = ran.events.last().expect("a summary");

@@ -11,4 +11,5 @@ mod outside_weights;
 mod real_images;
 mod reasons;
 mod shipped;
+mod unchanged;
 mod workspace;

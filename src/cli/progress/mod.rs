@@ -14,6 +14,11 @@ pub(super) use terminal::Terminal;
 
 use crate::engine::{Observer, Summary};
 
+/// Says how a run ended in which nothing was to be shown before.
+pub(super) fn say_summary(summary: &Summary) {
+    super::say::say(lines::summary(summary));
+}
+
 /// A way to show a run.
 pub(super) trait Show: Observer {
     /// Says how the run ended.

@@ -234,6 +234,10 @@ impl Stage for Command {
         Identity { files: self.dependencies(), ..Identity::of(params) }
     }
 
+    fn is_closed(&self) -> bool {
+        self.deps.is_empty() && self.env.is_empty()
+    }
+
     fn cost(&self) -> Cost {
         Cost::OneCore
     }
