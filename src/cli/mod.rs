@@ -17,6 +17,7 @@ mod run;
 mod say;
 mod schema;
 mod show;
+mod signals;
 mod status;
 mod target;
 mod why;

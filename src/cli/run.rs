@@ -10,7 +10,7 @@ use super::device::DeviceArgs;
 use super::exit::{FAILED, Failure, INTERRUPTED};
 use super::progress::{Json, Plain, Show, Terminal};
 use super::say::say;
-use super::{memory, status};
+use super::{memory, signals, status};
 use crate::engine::{self, Experiment, Limits, OnFailure, Planner, State, Stop, Summary};
 use crate::pipeline::StageId;
 
@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
     // Fails only if a pool was built before, which no other command does.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     memory::keep_freed_blocks();
-    ctrlc::set_handler(on_interrupt)?;
+    signals::watch(&STOP)?;
     let limits = Limits { jobs: args.jobs.map_or(threads, NonZero::get), threads };
     let on_failure = if args.keep_going { OnFailure::KeepGoing } else { OnFailure::Stop };
     let checkout = args.pipeline.checkout(experiment);
@@ -103,14 +103,4 @@ fn exit_code(summary: &Summary) -> ExitCode {
     } else {
         ExitCode::SUCCESS
     }
-}
-
-/// The first Ctrl-C asks the stages to stop at a safe point, the second stops at once. Either way the store
-/// stays right.
-fn on_interrupt() {
-    if STOP.is_requested() {
-        std::process::exit(INTERRUPTED.into());
-    }
-    say("stopping at the next safe point; press Ctrl-C again to stop at once");
-    STOP.request();
 }

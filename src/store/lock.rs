@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::failpoint::failpoint;
 use super::{Action, Digest, Error, Found, Record, Store};
 
 /// The answer to asking for a key.
@@ -60,9 +61,11 @@ impl Store {
         let Some(lock) = try_lock(&path)? else {
             return Ok(Claim::Held(read_holder(&path)));
         };
+        failpoint("lock taken", &path);
         let holder = Holder { pid: std::process::id(), purpose: purpose.to_owned() };
         let text = serde_json::to_vec(&holder).expect("a holder has only text keys");
         lock.set_len(0).and_then(|()| (&lock).write_all(&text)).map_err(Error::at(Action::Write, &path))?;
+        failpoint("holder written", &path);
         let slot = Slot { store: self.clone(), key: *key, path, _lock: lock };
         match self.find(key) {
             Found::Whole(record) if want == Want::Result => Ok(Claim::Found(Box::new(record))),
@@ -103,8 +106,11 @@ impl Slot {
             self.store.make_view(artifact)?;
         }
         self.store.write_record(record)?;
+        failpoint("record published", &self.path);
         // What it might have gone on from is of no use any more; if it cannot be deleted it does no harm.
-        let _ = fs::remove_dir_all(self.store.root.join(self.partial_path()));
+        let partial = self.store.root.join(self.partial_path());
+        let _ = fs::remove_dir_all(&partial);
+        failpoint("removed", &partial);
         Ok(())
     }
 
@@ -117,6 +123,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         // While the lock is held: whoever opened the file before will see that it has gone, and open anew.
         let _ = fs::remove_file(&self.path);
+        failpoint("lock removed", &self.path);
     }
 }
 
