@@ -93,12 +93,16 @@ fn collecting_and_restoring_may_be_killed_between_any_two_writes() {
         run(dir);
     });
     let expected = digests(&both.path);
-    kill_everywhere("collect", |dir| copy(&both.path, dir), |dir| {
-        assert_eq!(finish(dir), expected);
-        // Whatever was left half done is done by the next.
-        collect(dir);
-        assert_eq!(finish(dir), expected);
-    });
+    kill_everywhere(
+        "collect",
+        |dir| copy(&both.path, dir),
+        |dir| {
+            assert_eq!(finish(dir), expected);
+            // Whatever was left half done is done by the next.
+            collect(dir);
+            assert_eq!(finish(dir), expected);
+        },
+    );
 }
 
 /// Does one thing to a store, and may be killed at it.
@@ -214,7 +218,9 @@ fn write_pipeline(dir: &Path, epochs: usize) {
         // A file changed within the last moments gets no memo.
         std::thread::sleep(Duration::from_millis(30));
     }
-    let text = PIPELINE.replace("NOTE", note.to_str().expect("plain")).replace("epochs: 2", &format!("epochs: {epochs}"));
+    let text = PIPELINE
+        .replace("NOTE", note.to_str().expect("plain"))
+        .replace("epochs: 2", &format!("epochs: {epochs}"));
     fs::write(dir.join("pipeline.yaml"), text).expect("writable");
 }
 
@@ -236,7 +242,8 @@ fn blob_of(dir: &Path, stage: &str) -> PathBuf {
 }
 
 fn last_file(dir: &Path) -> PathBuf {
-    let mut paths: Vec<PathBuf> = fs::read_dir(dir).expect("there").map(|e| e.expect("readable").path()).collect();
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(dir).expect("there").map(|e| e.expect("readable").path()).collect();
     paths.sort();
     let last = paths.pop().expect("not empty");
     if last.is_dir() { last_file(&last) } else { last }

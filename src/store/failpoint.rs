@@ -73,8 +73,19 @@ mod plan {
     /// The folder of the store in which something lies, whatever its name there.
     pub(super) fn place(path: &Path) -> &'static str {
         const PLACES: [&str; 13] = [
-            "trash", "quarantine", "tmp", "locks", "partial", "chains", "views", "records", "runs", "seen",
-            "blobs", "index.json", "data",
+            "trash",
+            "quarantine",
+            "tmp",
+            "locks",
+            "partial",
+            "chains",
+            "views",
+            "records",
+            "runs",
+            "seen",
+            "blobs",
+            "index.json",
+            "data",
         ];
         let names: Vec<_> = path.iter().collect();
         PLACES.into_iter().find(|place| names.iter().any(|name| name == place)).unwrap_or("the store")

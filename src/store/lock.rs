@@ -58,8 +58,13 @@ impl Store {
     /// If the store cannot be written.
     pub fn claim(&self, key: &Digest, purpose: &str, want: Want) -> Result<Claim, Error> {
         let path = self.make_dir("locks")?.join(key.to_string());
-        let Some(lock) = try_lock(&path)? else {
-            return Ok(Claim::Held(read_holder(&path)));
+        let lock = loop {
+            if let Some(lock) = try_lock(&path)? {
+                break lock;
+            }
+            if let Some(holder) = read_holder(&path) {
+                return Ok(Claim::Held(holder));
+            }
         };
         failpoint("lock taken", &path);
         let holder = Holder { pid: std::process::id(), purpose: purpose.to_owned() };
@@ -150,15 +155,20 @@ fn try_lock(path: &Path) -> Result<Option<File>, Error> {
     }
 }
 
-/// What the holder wrote about itself, once it has come to that.
-fn read_holder(path: &Path) -> Holder {
+/// What the holder wrote about itself, once it has come to that; `None` if it holds the lock no longer.
+fn read_holder(path: &Path) -> Option<Holder> {
     for _ in 0..100 {
-        if let Some(holder) = fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
-            return holder;
+        match fs::read(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            text => {
+                if let Some(holder) = text.ok().and_then(|text| serde_json::from_slice(&text).ok()) {
+                    return Some(holder);
+                }
+            }
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    Holder { pid: 0, purpose: "another process".to_owned() }
+    Some(Holder { pid: 0, purpose: "another process".to_owned() })
 }
 
 #[cfg(test)]

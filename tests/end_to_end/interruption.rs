@@ -72,7 +72,8 @@ fn the_signals_of_batch_systems_and_closing_terminals_count_like_ctrl_c() {
     // Under nohup a hangup is to be ignored.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let is_ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|m| m & 1 == 1);
+    let is_ignored =
+        ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|m| m & 1 == 1);
     for name in ["-TERM", "-HUP"].iter().take(if is_ignored { 1 } else { 2 }) {
         let ws = Workspace::new(SLOW);
         let child = start(&ws);
@@ -116,7 +117,8 @@ fn under_nohup_the_end_of_the_terminal_stops_nothing() {
     let pipeline = SLOW.replace("sleep 30", "until [ -e $STARTED.go ]; do sleep 0.01; done");
     let ws = Workspace::new(&pipeline);
     let mut shell = Command::new("sh");
-    let child = start_in(&ws, shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_stlpipe")]));
+    let child =
+        start_in(&ws, shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_stlpipe")]));
     signal(&child, "-HUP");
     std::thread::sleep(Duration::from_millis(100));
     ws.write("started.go", "");
@@ -133,7 +135,11 @@ stages:
 "#;
     let ws = Workspace::new(pipeline);
     let limited = Command::new("sh")
-        .args(["-c", "ulimit -f 100; exec \"$0\" run pipeline.yaml --keep-going", env!("CARGO_BIN_EXE_stlpipe")])
+        .args([
+            "-c",
+            "ulimit -f 100; exec \"$0\" run pipeline.yaml --keep-going",
+            env!("CARGO_BIN_EXE_stlpipe"),
+        ])
         .current_dir(ws.path(""))
         .output()
         .expect("sh exists");

@@ -113,7 +113,11 @@ fn counts(ws: &Workspace) -> BTreeMap<String, usize> {
 
 fn start(ws: &Workspace, pipeline: &str) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stlpipe"));
-    command.current_dir(ws.path("")).args(["run", pipeline, "--threads", "2"]).env("DONE", done(ws)).stderr(Stdio::piped());
+    command
+        .current_dir(ws.path(""))
+        .args(["run", pipeline, "--threads", "2"])
+        .env("DONE", done(ws))
+        .stderr(Stdio::piped());
     command.spawn().expect("the program starts")
 }
 
