@@ -20,3 +20,6 @@ pub mod training;
 pub mod stages;
 
 pub mod cli;
+
+#[cfg(test)]
+mod kill_tests;

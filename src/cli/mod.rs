@@ -19,6 +19,7 @@ mod runs;
 mod say;
 mod schema;
 mod show;
+mod signals;
 mod status;
 mod target;
 mod why;

@@ -11,7 +11,7 @@ use super::device::DeviceArgs;
 use super::exit::{FAILED, Failure, INTERRUPTED};
 use super::progress::{self, Json, Plain, Show, Terminal};
 use super::say::say;
-use super::status;
+use super::{signals, status};
 use crate::engine::{
     self, Detail, Event, Experiment, Limits, Observer, OnFailure, Planner, Registry, Settled, StageEvent,
     State, Stop, Summary,
@@ -57,10 +57,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
     let found = args.device.find()?;
     let registry = Registry::new(&stages::kinds());
     let question = args.pipeline.question(found.device, &registry);
-    if args.stages.is_empty() && args.forced.is_empty() {
-        if let Some((pipeline, settled)) = question.recall(&store) {
-            return nothing_to_do(args, &pipeline, settled, started, out);
-        }
+    if args.stages.is_empty()
+        && args.forced.is_empty()
+        && let Some((pipeline, settled)) = question.recall(&store)
+    {
+        return nothing_to_do(args, &pipeline, settled, started, out);
     }
     let experiment = args.pipeline.open()?;
     let selection = selection(args, experiment)?;
@@ -80,7 +81,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZero::get);
     // Fails only if a pool was built before, which no other command does.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    ctrlc::set_handler(on_interrupt)?;
+    signals::watch(&STOP)?;
     let limits = Limits { jobs: args.jobs.map_or(threads, NonZero::get), threads };
     let on_failure = if args.keep_going { OnFailure::KeepGoing } else { OnFailure::Stop };
     let checkout = args.pipeline.checkout(experiment);
@@ -143,14 +144,4 @@ fn exit_code(summary: &Summary) -> ExitCode {
     } else {
         ExitCode::SUCCESS
     }
-}
-
-/// The first Ctrl-C asks the stages to stop at a safe point, the second stops at once. Either way the store
-/// stays right.
-fn on_interrupt() {
-    if STOP.is_requested() {
-        std::process::exit(INTERRUPTED.into());
-    }
-    say("stopping at the next safe point; press Ctrl-C again to stop at once");
-    STOP.request();
 }

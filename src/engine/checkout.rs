@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
 use super::stage::{Holds, OutputPort};
+use crate::store::failpoint::failpoint;
 use crate::store::{Record, Store};
 
 /// The folder in which the results of one pipeline are shown.
@@ -31,18 +32,8 @@ impl Checkout {
         for port in ports.iter().filter(|port| port.holds != Holds::File) {
             store.make_view(&record.outputs[&port.name]).map_err(io::Error::other)?;
         }
-        let dir = self.dir.join(stage);
         for (link, target) in self.links(stage, ports, record, store) {
-            match fs::read_link(&link) {
-                Ok(now) if now == target => continue,
-                Ok(_) => fs::remove_file(&link)?,
-                Err(_) if link.symlink_metadata().is_ok() => {
-                    let message = format!("{}: is no link of stlpipe's, so it is left alone", link.display());
-                    return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
-                }
-                Err(_) => fs::create_dir_all(&dir)?,
-            }
-            symlink(target, &link)?;
+            point(&link, &target)?;
         }
         Ok(())
     }
@@ -68,6 +59,32 @@ impl Checkout {
             (dir.join(name), relative(&target, &dir))
         };
         ports.iter().map(link).collect()
+    }
+}
+
+/// Makes a link point to a target, whatever other processes make of it meanwhile.
+fn point(link: &Path, target: &Path) -> io::Result<()> {
+    loop {
+        match fs::read_link(link) {
+            Ok(now) if now == target => return Ok(()),
+            Ok(_) => match fs::remove_file(link) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                outcome => outcome?,
+            },
+            Err(_) if link.symlink_metadata().is_ok_and(|found| !found.is_symlink()) => {
+                let message = format!("{}: is no link of stlpipe's, so it is left alone", link.display());
+                return Err(io::Error::other(message));
+            }
+            Err(_) => fs::create_dir_all(link.parent().expect("a link lies in a folder"))?,
+        }
+        failpoint("link to be made", link);
+        match symlink(target, link) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            outcome => {
+                failpoint("link made", link);
+                return outcome;
+            }
+        }
     }
 }
 

@@ -59,7 +59,7 @@ impl State {
             (State::Unknown, Signal::InputsKnown) => State::Ready,
             (State::Ready | State::Queued | State::Waiting, Signal::Hit) => State::Reused,
             (State::Ready, Signal::Miss) => State::Queued,
-            (State::Queued, Signal::Held) => State::Waiting,
+            (State::Queued | State::Waiting, Signal::Held) => State::Waiting,
             (State::Queued | State::Waiting, Signal::Begun) => State::Running,
             (State::Running, Signal::Published) => State::Done,
             (State::Ready | State::Queued | State::Waiting | State::Running, Signal::Broke) => State::Failed,

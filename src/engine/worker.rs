@@ -117,15 +117,15 @@ impl Worker<'_> {
         let purpose = format!("{} of {}", experiment.pipeline.stage(self.id).name, experiment.pipeline.name);
         let want = if self.planner.is_forced(self.id) { Want::Anew } else { Want::Result };
         let key = self.parts.key();
-        let mut told = false;
+        let mut told = None;
         loop {
             match self.planner.store.claim(&key, &purpose, want)? {
                 Claim::Vacant(slot) => return Ok(Turn::Ours(slot)),
                 Claim::Found(record) => return Ok(Turn::Theirs(record)),
                 Claim::Held(_) if self.stop.is_requested() => return Err(StageError::Interrupted),
-                Claim::Held(holder) if !told => {
-                    let _ = sender.send(Message::Held(self.id, holder));
-                    told = true;
+                Claim::Held(holder) if told.as_ref() != Some(&holder) => {
+                    let _ = sender.send(Message::Held(self.id, holder.clone()));
+                    told = Some(holder);
                 }
                 Claim::Held(_) => std::thread::sleep(ASK_AGAIN),
             }

@@ -1,13 +1,14 @@
 //! An artifact is one blob or a directory of blobs, with a digest of its own. A directory has a view in the
 //! store, in which its names are linked to its blobs, so that any program can read it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Digest, Error, Stamp, Store};
+use super::failpoint::failpoint;
+use super::{Action, Digest, Error, Stamp, Store, make_folder, sync_dir};
 
 /// One result: a file, or a directory of files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,13 +86,19 @@ impl Store {
         }
         let failed = |error| Error::at(Action::Write, &view)(error);
         let draft = tempfile::tempdir_in(self.make_dir("tmp")?).map_err(failed)?;
+        let mut folders = BTreeSet::from([draft.path().to_owned()]);
         for (name, target) in links(artifact) {
             let link = draft.path().join(name);
             let folder = link.parent().expect("a file inside the draft");
-            fs::create_dir_all(folder).map_err(failed)?;
+            make_folder(folder)?;
             std::os::unix::fs::symlink(target, &link).map_err(failed)?;
+            folders.insert(folder.to_owned());
         }
-        fs::create_dir_all(view.parent().expect("views/ab")).map_err(failed)?;
+        // A view that is there is taken to be whole.
+        folders.iter().try_for_each(|folder| sync_dir(folder))?;
+        failpoint("draft synced", &view);
+        let above = view.parent().expect("views/ab");
+        make_folder(above)?;
         match fs::rename(draft.path(), &view) {
             // Another process made the same view meanwhile.
             Err(_) if view.is_dir() => Ok(view),
@@ -99,6 +106,8 @@ impl Store {
             Ok(()) => {
                 // The directory has moved: there is nothing left for the guard to delete.
                 let _ = draft.keep();
+                failpoint("renamed", &view);
+                sync_dir(above)?;
                 Ok(view)
             }
         }

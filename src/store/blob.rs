@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempPath};
 
+use super::failpoint::failpoint;
 use super::{Action, Blob, Digest, Error, Stamp, Store, hash_file, move_into_place};
 
 /// Enough bytes at a time that blake3 can use its widest instructions and several cores.
@@ -50,6 +51,7 @@ impl Store {
             fs::rename(path, place)?;
             fs::set_permissions(place, Permissions::from_mode(0o444))
         });
+        failpoint("file taken in", &dir);
         Ok(TakenIn::Moved(self.clone(), moved.map_err(Error::at(Action::Read, path))?.into_temp_path()))
     }
 
@@ -64,6 +66,17 @@ impl Store {
             }
             writer.write_all(&buffer[..n]).map_err(Error::at(Action::Write, &self.root))?;
         }
+    }
+
+    /// Gives a synced file the name of its digest.
+    fn place_blob(&self, file: NamedTempFile, digest: Digest) -> Result<Blob, Error> {
+        let path = self.blob_path(&digest);
+        failpoint("bytes synced", &path);
+        // A collection that is under way would take what it saw before for this.
+        let _shared = self.keep_from_collection();
+        move_into_place(file, &path)?;
+        let metadata = fs::metadata(&path).map_err(Error::at(Action::Read, &path))?;
+        Ok(Blob { digest, stamp: Stamp::from(&metadata) })
     }
 }
 
@@ -89,12 +102,7 @@ impl TakenIn {
         let digest = hash_file(&place).map_err(Error::at(Action::Read, &place))?;
         let file = File::open(&place).map_err(Error::at(Action::Read, &place))?;
         file.sync_all().map_err(Error::at(Action::Write, &place))?;
-        let path = store.blob_path(&digest);
-        // A collection that is under way would take what it saw before for this.
-        let _shared = store.keep_from_collection();
-        move_into_place(NamedTempFile::from_parts(file, place), &path)?;
-        let metadata = fs::metadata(&path).map_err(Error::at(Action::Read, &path))?;
-        Ok(Blob { digest, stamp: Stamp::from(&metadata) })
+        store.place_blob(NamedTempFile::from_parts(file, place), digest)
     }
 }
 
@@ -117,7 +125,6 @@ impl BlobWriter {
         let place = self.file.path().to_owned();
         self.drain().map_err(Error::at(Action::Write, &place))?;
         let digest = Digest::from(self.hasher.finalize());
-        let path = self.store.blob_path(&digest);
         let read_only = |file: &File| -> io::Result<()> {
             let mut permissions = file.metadata()?.permissions();
             permissions.set_readonly(true);
@@ -125,11 +132,7 @@ impl BlobWriter {
             file.sync_all()
         };
         read_only(self.file.as_file()).map_err(Error::at(Action::Write, &place))?;
-        // A collection that is under way would take what it saw before for this.
-        let _shared = self.store.keep_from_collection();
-        move_into_place(self.file, &path)?;
-        let metadata = fs::metadata(&path).map_err(Error::at(Action::Read, &path))?;
-        Ok(Blob { digest, stamp: Stamp::from(&metadata) })
+        self.store.place_blob(self.file, digest)
     }
 
     fn drain(&mut self) -> io::Result<()> {
@@ -146,7 +149,9 @@ impl BlobWriter {
         self.file.as_file_mut().write_all(bytes).map_err(|error| {
             let kind = error.kind();
             io::Error::new(kind, Error::at(Action::Write, self.store.root())(error))
-        })
+        })?;
+        failpoint("bytes written", self.file.path());
+        Ok(())
     }
 }
 

@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::failpoint::failpoint;
 use super::record::{Health, health, list};
-use super::{Action, Blob, Digest, Error, Stamp, Store, sealed, sync_dir};
+use super::{Action, Blob, Digest, Error, Stamp, Store, make_folder, sealed, sync_dir};
 
 const LINK: &str = "link.json";
 
@@ -127,7 +128,7 @@ impl Chain {
     /// # Errors
     /// If the store cannot be written.
     pub fn remove(&self, position: u64) -> Result<(), Error> {
-        remove(&self.folder(position))
+        self.store.remove_whole(&self.folder(position))
     }
 
     /// Forgets everything.
@@ -135,7 +136,7 @@ impl Chain {
     /// # Errors
     /// If the store cannot be written.
     pub fn clear(&self) -> Result<(), Error> {
-        remove(&self.path())
+        self.store.remove_whole(&self.path())
     }
 
     fn folder(&self, position: u64) -> PathBuf {
@@ -152,17 +153,21 @@ impl Chain {
         write_file(&draft.path().join(LINK), &sealed::seal(link))?;
         sync_dir(draft.path())?;
         let (folder, chain) = (self.folder(position), self.path());
-        fs::create_dir_all(&chain).map_err(Error::at(Action::Write, &chain))?;
+        failpoint("draft synced", &folder);
+        make_folder(&chain)?;
         // A folder is not replaced by renaming, so what is there has to go; another process at work on the same
         // chain may put the same link into its place meanwhile, and either of them will do.
-        remove(&folder)?;
+        self.remove(position)?;
         match fs::rename(draft.path(), &folder) {
             Err(_) if folder.is_dir() => return Ok(()),
             outcome => outcome.map_err(Error::at(Action::Write, &folder))?,
         }
         // The folder has moved: there is nothing left for the guard to delete.
         let _ = draft.keep();
-        sync_dir(&chain)
+        failpoint("renamed", &folder);
+        sync_dir(&chain)?;
+        failpoint("name synced", &folder);
+        Ok(())
     }
 }
 
@@ -170,14 +175,8 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<Stamp, Error> {
     let failed = |error| Error::at(Action::Write, path)(error);
     let mut file = fs::File::create(path).map_err(failed)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+    failpoint("bytes synced", path);
     Ok(Stamp::from(&file.metadata().map_err(failed)?))
-}
-
-fn remove(folder: &Path) -> Result<(), Error> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        outcome => outcome.map_err(Error::at(Action::Write, folder)),
-    }
 }
 
 #[cfg(test)]

@@ -47,6 +47,10 @@ fn remedy(error: &io::Error, action: Action) -> &'static str {
         (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => {
             "; free some space and run again, what is finished is kept"
         }
+        (io::ErrorKind::FileTooLarge, _) => {
+            "; the system limits the size of files here (`ulimit -f`): raise the limit and run again, what is \
+             finished is kept"
+        }
         (_, Action::Write | Action::Lock) => "; make the cache writable, or choose another with --cache DIR",
         (_, Action::Read) => "",
     }

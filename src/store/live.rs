@@ -9,7 +9,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,6 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::failpoint::failpoint;
 use super::record::list;
 use super::{Action, Digest, Error, Store};
 
@@ -173,14 +174,23 @@ impl Living {
             // A store that cannot be written, or is full: its folder stays locked for as long as this run lives.
             *told = Told::Folder { _lock: lock };
         }
+        failpoint("keys told", &self.store.root.join("locks"));
     }
 
     fn introduce(&self) -> Option<(PathBuf, File)> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = self.store.root.join("locks").join(format!("{PREFIX}{}-{number}", self.alive.pid));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&path).ok()?;
-        file.try_lock().ok()?;
+        let (path, mut file) = loop {
+            let number = COUNT.fetch_add(1, Ordering::Relaxed);
+            let path = self.store.root.join("locks").join(format!("{PREFIX}{}-{number}", self.alive.pid));
+            let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).ok()?;
+            match file.try_lock() {
+                Ok(()) => break (path, file),
+                // In another container the same number may be that of another process.
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(_)) => return None,
+            }
+        };
+        file.set_len(0).ok()?;
         let mut line = serde_json::to_vec(&self.alive).expect("has only text keys");
         line.push(b'\n');
         file.write_all(&line).ok()?;
@@ -190,8 +200,9 @@ impl Living {
 
 impl Drop for Living {
     fn drop(&mut self) {
-        if let Told::File(path, _) = self.told.get_mut().unwrap_or_else(PoisonError::into_inner) {
+        if let Told::File(path, _) = &*self.told.get_mut().unwrap_or_else(PoisonError::into_inner) {
             let _ = fs::remove_file(path);
+            failpoint("run forgotten", path);
         }
     }
 }

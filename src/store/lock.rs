@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::failpoint::failpoint;
 use super::{Action, Aside, Blob, Digest, Error, Found, Record, Store};
 
 /// The name of a computation's log.
@@ -60,12 +61,19 @@ impl Store {
     /// If the store cannot be written.
     pub fn claim(&self, key: &Digest, purpose: &str, want: Want) -> Result<Claim, Error> {
         let path = self.make_dir("locks")?.join(key.to_string());
-        let Some(lock) = try_lock(&path)? else {
-            return Ok(Claim::Held(read_holder(&path)));
+        let lock = loop {
+            if let Some(lock) = try_lock(&path)? {
+                break lock;
+            }
+            if let Some(holder) = read_holder(&path) {
+                return Ok(Claim::Held(holder));
+            }
         };
+        failpoint("lock taken", &path);
         let holder = Holder { pid: std::process::id(), purpose: purpose.to_owned() };
         let text = serde_json::to_vec(&holder).expect("a holder has only text keys");
         lock.set_len(0).and_then(|()| (&lock).write_all(&text)).map_err(Error::at(Action::Write, &path))?;
+        failpoint("holder written", &path);
         let slot = Slot { store: self.clone(), key: *key, path, _lock: lock };
         match self.find(key) {
             Found::Whole(record) if want == Want::Result => Ok(Claim::Found(record)),
@@ -132,8 +140,11 @@ impl Slot {
             self.store.make_view(artifact)?;
         }
         self.store.write_record(record)?;
+        failpoint("record published", &self.path);
         // What it might have gone on from is of no use any more; if it cannot be deleted it does no harm.
-        let _ = fs::remove_dir_all(self.store.root.join(self.partial_path()));
+        let partial = self.store.root.join(self.partial_path());
+        let _ = fs::remove_dir_all(&partial);
+        failpoint("removed", &partial);
         Ok(())
     }
 
@@ -146,6 +157,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         // While the lock is held: whoever opened the file before will see that it has gone, and open anew.
         let _ = fs::remove_file(&self.path);
+        failpoint("lock removed", &self.path);
     }
 }
 
@@ -172,15 +184,20 @@ fn try_lock(path: &Path) -> Result<Option<File>, Error> {
     }
 }
 
-/// What the holder wrote about itself, once it has come to that.
-fn read_holder(path: &Path) -> Holder {
+/// What the holder wrote about itself, once it has come to that; `None` if it holds the lock no longer.
+fn read_holder(path: &Path) -> Option<Holder> {
     for _ in 0..100 {
-        if let Some(holder) = fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
-            return holder;
+        match fs::read(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            text => {
+                if let Some(holder) = text.ok().and_then(|text| serde_json::from_slice(&text).ok()) {
+                    return Some(holder);
+                }
+            }
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    Holder { pid: 0, purpose: "another process".to_owned() }
+    Some(Holder { pid: 0, purpose: "another process".to_owned() })
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ mod collect_tests;
 mod description;
 mod digest;
 mod error;
+pub(crate) mod failpoint;
 mod finding;
 mod index;
 mod live;
@@ -73,6 +74,8 @@ pub use stamp::Stamp;
 pub use trash::{Bin, Swept};
 pub use usage::{Share, Usage};
 
+use failpoint::failpoint;
+
 /// A store: one directory, shared freely by any number of processes.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -97,7 +100,9 @@ impl Store {
         let dir = self.make_dir("tmp")?;
         // Readable by everyone the umask allows, since a store may be shared by a team.
         let mode = fs::Permissions::from_mode(0o644);
-        tempfile::Builder::new().permissions(mode).tempfile_in(&dir).map_err(Error::at(Action::Write, &dir))
+        let file = tempfile::Builder::new().permissions(mode).tempfile_in(&dir);
+        failpoint("file created", &dir);
+        file.map_err(Error::at(Action::Write, &dir))
     }
 
     fn make_dir(&self, name: impl AsRef<Path>) -> Result<PathBuf, Error> {
@@ -110,19 +115,62 @@ impl Store {
     fn write_whole(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
         use std::io::Write;
         let mut file = self.temporary()?;
-        file.write_all(bytes)
-            .and_then(|()| file.as_file().sync_data())
-            .map_err(Error::at(Action::Write, path))?;
+        file.write_all(bytes).map_err(Error::at(Action::Write, path))?;
+        failpoint("bytes written", path);
+        file.as_file().sync_data().map_err(Error::at(Action::Write, path))?;
+        failpoint("bytes synced", path);
         move_into_place(file, path)
+    }
+
+    /// Removes a file or a folder with all that is in it, so that it is there whole or not at all whenever this ends.
+    fn remove_whole(&self, path: &Path) -> Result<(), Error> {
+        if path.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        let dir = self.make_dir("tmp")?;
+        let aside = tempfile::tempdir_in(&dir).map_err(Error::at(Action::Write, &dir))?;
+        match fs::rename(path, aside.path().join("removed")) {
+            // Another process was faster.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            outcome => outcome.map_err(Error::at(Action::Write, path))?,
+        }
+        failpoint("moved away", path);
+        aside.close().map_err(Error::at(Action::Write, path))?;
+        failpoint("removed", path);
+        Ok(())
     }
 }
 
 /// Renames a finished temporary file to its name and makes the name durable.
 fn move_into_place(file: tempfile::NamedTempFile, path: &Path) -> Result<(), Error> {
     let dir = path.parent().expect("every file of the store lies in a folder of the store");
-    fs::create_dir_all(dir).map_err(Error::at(Action::Write, dir))?;
+    make_folder(dir)?;
     file.persist(path).map_err(|e| Error::at(Action::Write, path)(e.error))?;
-    sync_dir(dir)
+    failpoint("renamed", path);
+    sync_dir(dir)?;
+    failpoint("name synced", path);
+    Ok(())
+}
+
+/// Makes a folder and those above it that are missing, and their names durable: what is synced inside a folder is lost
+/// with the folder's own name.
+fn make_folder(dir: &Path) -> Result<(), Error> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let above = dir.parent().expect("the root of all folders is there");
+    make_folder(above)?;
+    match fs::create_dir(dir) {
+        // Another process or thread was faster.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+        outcome => outcome.map_err(Error::at(Action::Write, dir))?,
+    }
+    failpoint("folder made", dir);
+    match sync_dir(above) {
+        // A folder above the store that may not be read cannot be synced.
+        Err(error) if error.source.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        outcome => outcome,
+    }
 }
 
 fn sync_dir(dir: &Path) -> Result<(), Error> {

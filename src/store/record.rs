@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::failpoint::failpoint;
 use super::{Action, Artifact, Blob, Description, Digest, Error, Stamp, Store, hash_file, sealed};
 
 /// The layout of record files; another number is another layout, and no result.
@@ -174,9 +175,11 @@ impl Store {
     pub(super) fn quarantine(&self, digest: &Digest) -> Result<(), Error> {
         let (from, to) = (self.blob_path(digest), self.make_dir("quarantine")?.join(digest.to_string()));
         match fs::rename(&from, &to) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            outcome => outcome.map_err(Error::at(Action::Write, &to)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            outcome => outcome.map_err(Error::at(Action::Write, &to))?,
         }
+        failpoint("set aside", &to);
+        Ok(())
     }
 
     pub(super) fn record_path(&self, key: &Digest) -> PathBuf {

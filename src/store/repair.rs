@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use super::failpoint::failpoint;
 use super::{Action, Digest, Error, Finding, Mending, Owner, Report, Store, Wrong};
 
 /// What was mended.
@@ -87,8 +88,10 @@ impl Store {
         let to = free.into_iter().find(|to| to.symlink_metadata().is_err()).expect("some number is free");
         match fs::rename(self.root.join(inside), &to) {
             // Two findings may concern one folder.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            outcome => outcome.map_err(Error::at(Action::Write, &to)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            outcome => outcome.map_err(Error::at(Action::Write, &to))?,
         }
+        failpoint("set aside", &to);
+        Ok(())
     }
 }

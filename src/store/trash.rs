@@ -1,15 +1,17 @@
 //! The trash: what was collected lies in a folder that is laid out like a store, until its grace period is over, and
 //! can be put back whole.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::failpoint::failpoint;
 use super::survey::{Entry, Part};
 use super::verify::wrong_bytes;
-use super::{Action, Collection, Error, Rules, Store, Wrong, sealed};
+use super::{Action, Collection, Error, Rules, Store, Wrong, make_folder, sealed, sync_dir};
 
 const MANIFEST: &str = "manifest.json";
 
@@ -63,7 +65,7 @@ impl Store {
         let collection = self.choose(rules)?;
         self.forget_the_dead()?;
         for entry in &collection.temporary {
-            remove(&self.root.join(&entry.path))?;
+            self.remove_whole(&self.root.join(&entry.path))?;
         }
         let bin = if collection.doomed.is_empty() {
             None
@@ -73,7 +75,7 @@ impl Store {
         let over: Vec<Bin> =
             self.bins()?.into_iter().filter(|bin| seconds() >= bin.made + grace.as_secs()).collect();
         for bin in &over {
-            self.discard(&self.bin_path(&bin.id))?;
+            self.remove_whole(&self.bin_path(&bin.id))?;
         }
         Ok(Swept { collection, bin, emptied: over })
     }
@@ -109,14 +111,14 @@ impl Store {
         let mut entries = Store::at(&root).survey()?;
         // What is named before whatever names it.
         entries.sort_by_key(|entry| std::cmp::Reverse(rank(&entry.part)));
-        for entry in entries.iter().filter(|entry| entry.path != Path::new(MANIFEST)) {
-            let to = self.root.join(&entry.path);
-            if to.symlink_metadata().is_err() {
-                move_to(&root.join(&entry.path), &to)?;
-            }
-        }
+        let is_missing = |path: &Path| self.root.join(path).symlink_metadata().is_err();
+        let missing: Vec<&Entry> = entries
+            .iter()
+            .filter(|entry| entry.path != Path::new(MANIFEST) && is_missing(&entry.path))
+            .collect();
+        move_all(&missing, &root, &self.root)?;
         self.extend_index()?;
-        self.discard(&root)
+        self.remove_whole(&root)
     }
 
     /// What is wrong with a collection in the trash.
@@ -170,20 +172,10 @@ impl Store {
         self.write_whole(&self.bin_path(id).join(MANIFEST), &sealed::seal(manifest))
     }
 
-    /// Deletes a folder of the trash, which is gone whole or not at all.
-    fn discard(&self, folder: &Path) -> Result<(), Error> {
-        let dir = self.make_dir("tmp")?;
-        let draft = tempfile::tempdir_in(&dir).map_err(Error::at(Action::Write, &dir))?;
-        fs::rename(folder, draft.path().join("trash")).map_err(Error::at(Action::Write, folder))?;
-        draft.close().map_err(Error::at(Action::Write, &dir))
-    }
-
     /// Moves what is doomed to a new folder of the trash.
     fn fill(&self, collection: &Collection, about: Vec<String>) -> Result<String, Error> {
         let (id, manifest, doomed) = self.begin_bin(collection, about)?;
-        for entry in doomed {
-            move_to(&self.root.join(&entry.path), &self.bin_path(&id).join(&entry.path))?;
-        }
+        move_all(&doomed, &self.root, &self.bin_path(&id))?;
         self.write_manifest(&id, &Manifest { whole: true, ..manifest })?;
         Ok(id)
     }
@@ -242,22 +234,29 @@ fn rank(part: &Part) -> u8 {
     }
 }
 
-fn move_to(from: &Path, to: &Path) -> Result<(), Error> {
-    let dir = to.parent().expect("inside the store");
-    fs::create_dir_all(dir).map_err(Error::at(Action::Write, dir))?;
-    match fs::rename(from, to) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        outcome => outcome.map_err(Error::at(Action::Write, from)),
+/// Moves entries that are in the order of their ranks from one folder to another; those of a rank are there for good
+/// before the first of the next goes.
+fn move_all(entries: &[&Entry], from: &Path, to: &Path) -> Result<(), Error> {
+    for alike in entries.chunk_by(|a, b| rank(&a.part) == rank(&b.part)) {
+        let mut folders = BTreeSet::new();
+        for entry in alike {
+            let (from, to) = (from.join(&entry.path), to.join(&entry.path));
+            move_to(&from, &to)?;
+            folders.extend([from, to].iter().filter_map(|path| path.parent()).map(Path::to_owned));
+        }
+        folders.iter().try_for_each(|folder| sync_dir(folder))?;
     }
+    Ok(())
 }
 
-fn remove(path: &Path) -> Result<(), Error> {
-    let is_folder = path.is_dir() && !path.is_symlink();
-    let removed = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match removed {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        outcome => outcome.map_err(Error::at(Action::Write, path)),
+fn move_to(from: &Path, to: &Path) -> Result<(), Error> {
+    make_folder(to.parent().expect("inside the store"))?;
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        outcome => outcome.map_err(Error::at(Action::Write, from))?,
     }
+    failpoint("moved", to);
+    Ok(())
 }
 
 fn seconds() -> u64 {

@@ -1,5 +1,6 @@
 //! What an interruption leaves behind: a store in which everything readable is right.
 
+use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,14 +13,25 @@ stages:
   slow: { uses: command, in: { q: quick.q }, with: { run: "echo > $STARTED; sleep 30; echo slow > s.txt", env: [STARTED], outs: { s: s.txt } } }
 "#;
 
+/// A program that does not end when it is asked to, and says which process it is.
+const STUBBORN: &str = r#"
+name: stubborn
+stages:
+  stubborn: { uses: command, with: { run: "trap '' TERM; echo $$ > $STARTED.pid; mv $STARTED.pid $STARTED; sleep 60 & wait; sleep 60", env: [STARTED], outs: { s: s.txt } } }
+"#;
+
 /// Starts a run and waits until its slow stage is at work.
 fn start(ws: &Workspace) -> Child {
+    start_in(ws, &mut Command::new(env!("CARGO_BIN_EXE_stlpipe")))
+}
+
+fn start_in(ws: &Workspace, command: &mut Command) -> Child {
     let started = ws.path("started");
-    let child = Command::new(env!("CARGO_BIN_EXE_stlpipe"))
+    let child = command
         .current_dir(ws.path(""))
         .args(["run", "pipeline.yaml"])
         .env("STARTED", &started)
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts");
     let since = Instant::now();
@@ -46,6 +58,96 @@ fn ctrl_c_stops_soon_keeps_what_is_finished_and_exits_130() {
     assert_eq!(ws.count_files("cache/records"), 1);
     assert_eq!(ws.count_files("cache/locks"), 0);
     ws.call(&["show", "pipeline.yaml", "quick"]).succeeds().says(["up to date"]);
+}
+
+/// Waits for the end and returns the exit code and what was said.
+fn end(mut child: Child) -> (Option<i32>, String) {
+    let mut said = String::new();
+    child.stderr.take().expect("piped").read_to_string(&mut said).expect("UTF-8");
+    (child.wait().expect("ours").code(), said)
+}
+
+#[test]
+fn the_signals_of_batch_systems_and_closing_terminals_count_like_ctrl_c() {
+    // Under nohup a hangup is to be ignored.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let is_ignored =
+        ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|m| m & 1 == 1);
+    for name in ["-TERM", "-HUP"].iter().take(if is_ignored { 1 } else { 2 }) {
+        let ws = Workspace::new(SLOW);
+        let child = start(&ws);
+        signal(&child, name);
+        let (code, said) = end(child);
+        assert_eq!(code, Some(130), "{name}: {said}");
+        assert!(said.contains("stopping at the next safe point"), "{said}");
+        assert!(said.contains("what is finished is kept"), "{said}");
+        ws.call(&["show", "pipeline.yaml", "quick"]).succeeds().says(["up to date"]);
+    }
+}
+
+#[test]
+fn a_second_ctrl_c_stops_at_once_and_leaves_no_program_behind() {
+    let ws = Workspace::new(STUBBORN);
+    let child = start(&ws);
+    let program = ws.read("started");
+    let since = Instant::now();
+    signal(&child, "-INT");
+    std::thread::sleep(Duration::from_millis(200));
+    signal(&child, "-INT");
+    let (code, said) = end(child);
+    assert_eq!(code, Some(130), "{said}");
+    assert!(said.contains("stopped at once"), "{said}");
+    assert!(since.elapsed() < Duration::from_millis(1800), "without the grace of a polite stop");
+    // Its group has its number; `ps` lists no process of it but, for a moment, those that nobody has waited for.
+    let alive = || {
+        let ps = Command::new("ps").args(["-A", "-o", "pgid=,stat="]).output().expect("ps exists");
+        let text = String::from_utf8(ps.stdout).expect("UTF-8");
+        let mut words = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        words.any(|words| words[0] == program.trim() && !words[1].starts_with('Z'))
+    };
+    while alive() {
+        assert!(since.elapsed() < Duration::from_secs(30), "process group {program} still runs");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn under_nohup_the_end_of_the_terminal_stops_nothing() {
+    let pipeline = SLOW.replace("sleep 30", "until [ -e $STARTED.go ]; do sleep 0.01; done");
+    let ws = Workspace::new(&pipeline);
+    let mut shell = Command::new("sh");
+    let child =
+        start_in(&ws, shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_stlpipe")]));
+    signal(&child, "-HUP");
+    std::thread::sleep(Duration::from_millis(100));
+    ws.write("started.go", "");
+    let (code, said) = end(child);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_told_and_the_next_run_goes_on() {
+    let pipeline = r#"
+stages:
+  small: { uses: command, with: { run: "echo small > o", outs: { o: o } } }
+  archive: { uses: synthesize, in: {}, with: { train_per_class: 20, test_per_class: 2 } }
+"#;
+    let ws = Workspace::new(pipeline);
+    let limited = Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -f 100; exec \"$0\" run pipeline.yaml --keep-going",
+            env!("CARGO_BIN_EXE_stlpipe"),
+        ])
+        .current_dir(ws.path(""))
+        .output()
+        .expect("sh exists");
+    let said = String::from_utf8(limited.stderr).expect("UTF-8");
+    assert_eq!(limited.status.code(), Some(1), "{said}");
+    assert!(said.contains("ulimit -f") && said.contains("what is finished is kept"), "{said}");
+    ws.call(&["cache", "verify"]).succeeds();
+    ws.run().ran(["archive"]).reused(["small"]);
 }
 
 #[test]

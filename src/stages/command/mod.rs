@@ -16,6 +16,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub use self::process::kill_all as kill_all_programs;
+
 use self::process::Cut;
 use self::workspace::{DiskError, Workspace, files_below, is_directory, stays_inside};
 use crate::engine::stage::{

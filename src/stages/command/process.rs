@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, access};
@@ -16,6 +17,11 @@ const LOOK_UP_EVERY: Duration = Duration::from_millis(50);
 const SHORTEST_PAUSE: Duration = Duration::from_micros(50);
 const GRACE: Duration = Duration::from_secs(2);
 const LINES_AHEAD: usize = 1024;
+
+/// Held for reading by whoever starts a program.
+static STARTING: RwLock<()> = RwLock::new(());
+/// The process groups of the programs that run.
+static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// Why a program did not come to an end of its own.
 #[derive(Debug)]
@@ -81,6 +87,15 @@ pub fn run(
     }
 }
 
+/// Kills every program that runs, with its process group, and lets none start any more: for a process that ends.
+pub fn kill_all() {
+    let starting = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+    for group in GROUPS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        kill_process_group(*group, Signal::KILL).ok();
+    }
+    std::mem::forget(starting);
+}
+
 /// Where a program lies, as the search path has it; its bare name if it is not there. A program given by its path
 /// is started without a copy of this process, which is much faster.
 #[must_use]
@@ -94,10 +109,13 @@ pub fn find_program(name: &str) -> PathBuf {
 fn start(command: &mut Command) -> io::Result<(Running, Receiver<String>)> {
     let (reader, writer) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
+    let starting = STARTING.read().unwrap_or_else(PoisonError::into_inner);
     let child = command.spawn()?;
+    let group = Pid::from_child(&child);
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner).push(group);
+    drop(starting);
     // The command still holds our ends of the pipe; let go of them, or the output never ends.
     command.stdout(Stdio::null()).stderr(Stdio::null());
-    let group = Pid::from_child(&child);
     let (sender, lines) = sync_channel(LINES_AHEAD);
     std::thread::spawn(move || read_lines(reader, |text| sender.send(text).is_ok()));
     Ok((Running { child, group }, lines))
@@ -136,6 +154,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
+        // Before the number is free for another process.
+        GROUPS.lock().unwrap_or_else(PoisonError::into_inner).retain(|group| *group != self.group);
         self.child.wait().ok();
     }
 }
