@@ -26,6 +26,9 @@ pub(super) struct Args {
     /// The file or directory to write; `-` writes a file to standard output.
     #[arg(short, long, value_name = "PATH")]
     output: PathBuf,
+    /// Where there is no up-to-date result, take the last good one, from whatever params and inputs.
+    #[arg(long)]
+    last: bool,
 }
 
 pub(super) fn get(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
@@ -34,9 +37,18 @@ pub(super) fn get(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
     let _kept = store.keep_from_collection();
     let target = target::find(experiment, &args.artifact)?;
     let port = target.only_port(experiment)?;
-    let record =
-        target::result(&look(experiment, &store, args.device.find()?.device), experiment, target.id)?;
-    let artifact = &record.outputs[&port.name];
+    let planner = look(experiment, &store, args.device.find()?.device);
+    let record = target::result(&planner, experiment, target.id).or_else(|none| {
+        let older = args
+            .last
+            .then(|| planner.last_good(experiment.pipeline.stage(target.id).name.as_str()))
+            .flatten();
+        older.ok_or(none)
+    })?;
+    let Some(artifact) = record.outputs.get(&port.name) else {
+        let message = format!("the last good result of `{}` has no output `{}`", args.artifact, port.name);
+        return Err(anyhow::anyhow!(message).into());
+    };
     let to_stdout = args.output.as_os_str() == "-";
     match artifact.form {
         Form::File if to_stdout => {

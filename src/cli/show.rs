@@ -101,7 +101,7 @@ impl<'a> StageView<'a> {
         let name = experiment.pipeline.stage(target.id).name.as_str();
         let record = match &decision.verdict {
             Verdict::Reuse(record) => Some((**record).clone()),
-            Verdict::Run(_) => planner.last_key(name).and_then(|key| store.record(&key)),
+            Verdict::Run(_) => planner.last_good(name),
         };
         let history = record.as_ref().and_then(|record| History::of(record, store));
         let left = store.aside(&experiment.pipeline.name, name);
@@ -127,7 +127,10 @@ impl<'a> StageView<'a> {
                 reasons.iter().for_each(|reason| text.push_str(&format!("  because    {reason}\n")));
                 text.push_str(&section("params", &leaves(&decl.stage.params())));
                 if let Some(record) = last {
-                    text.push_str(&format!("\nlast result of {}, from other params or inputs\n", decl.name));
+                    text.push_str(&format!(
+                        "\nthe last good result of {}, from other params or inputs\n",
+                        decl.name
+                    ));
                     text.push_str(&self.result(record, &record.identity["params"]));
                 }
             }

@@ -49,7 +49,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The up-to-date result of a stage, or a message that says how to get it.
+/// The up-to-date result of a stage, or a message that says how to make it and whether there is an older one.
 pub(super) fn result(planner: &Planner<'_>, experiment: &Experiment, id: StageId) -> Result<Record, Failure> {
     let name = &experiment.pipeline.stage(id).name;
     let plan = planner.plan(&experiment.with_ancestors(&[id]));
@@ -57,8 +57,14 @@ pub(super) fn result(planner: &Planner<'_>, experiment: &Experiment, id: StageId
         Some(Verdict::Reuse(record)) => Ok(Arc::unwrap_or_clone(record)),
         _ => {
             let file = experiment.pipeline.file.display();
-            let message =
-                format!("`{name}` has no up-to-date result; make it with: stlpipe run {file} --stage {name}");
+            let older = if planner.last_good(name.as_str()).is_some() {
+                format!("; the last good one, from other params or inputs: stlpipe get {file} {name} --last")
+            } else {
+                String::new()
+            };
+            let message = format!(
+                "`{name}` has no up-to-date result; make it with: stlpipe run {file} --stage {name}{older}"
+            );
             Err(anyhow::anyhow!(message).into())
         }
     }

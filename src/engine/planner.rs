@@ -202,6 +202,15 @@ impl<'a> Planner<'a> {
         self.explainer.past.last_key(stage)
     }
 
+    /// The last result of a stage if it is whole, whatever the params and inputs it came from.
+    #[must_use]
+    pub fn last_good(&self, stage: &str) -> Option<Record> {
+        match self.store.find(&self.last_key(stage)?) {
+            Found::Whole(record) => Some(*record),
+            Found::Damaged(_) | Found::Absent => None,
+        }
+    }
+
     /// Of all results of the same kind, the stage's own last one first, that whose key differs in the fewest parts.
     #[must_use]
     pub fn nearest(&self, stage: &StageName, parts: &KeyParts) -> Option<Earlier> {

@@ -94,6 +94,7 @@ pub fn run(
         queue: Default::default(),
         running: BTreeMap::new(),
         keeping: BTreeMap::new(),
+        ending: false,
         warned_of_links: false,
         limits,
         position: vec![0; count],
@@ -133,6 +134,8 @@ struct Run<'a> {
     running: BTreeMap<StageId, Instant>,
     /// What ran and is being kept: the disk is busy with it, no core.
     keeping: BTreeMap<StageId, Instant>,
+    /// After a failure that ends the run: what runs is finished and results are looked up, nothing is started.
+    ending: bool,
     /// One warning about the data folder is enough.
     warned_of_links: bool,
 }
@@ -164,8 +167,6 @@ impl<'a> Run<'a> {
     fn look_up(&mut self, mut known: Vec<StageId>) {
         let look = self.living.look();
         while !known.is_empty() {
-            // A failure meanwhile may have ended the run for some.
-            known.retain(|id| self.states[id.0] == State::Unknown);
             for id in &known {
                 self.states[id.0] = self.states[id.0].after(Signal::InputsKnown);
             }
@@ -180,9 +181,10 @@ impl<'a> Run<'a> {
                 }
                 self.keys[id.0] = key;
                 match (verdict, parts) {
-                    // Given up since it was looked up.
-                    _ if self.states[id.0] != State::Ready => {}
                     (Verdict::Reuse(record), _) => known.extend(self.settle(id, Signal::Hit, record, 0.0)),
+                    (Verdict::Run(_), Some(_)) if self.ending => {
+                        self.change(id, Signal::GivenUp, 0.0, Detail::None);
+                    }
                     (Verdict::Run(reasons), Some(parts)) => {
                         self.change(id, Signal::Miss, 0.0, Detail::ToRun(reasons, outlook));
                         self.queue[self.cost(id) as usize].insert(self.position[id.0], (id, parts));
@@ -302,18 +304,19 @@ impl<'a> Run<'a> {
                 self.change(id, Signal::Broke, seconds, Detail::Error(message));
                 self.give_up_behind(id);
                 if self.on_failure == OnFailure::Stop {
+                    self.ending = true;
                     for (id, _) in std::mem::take(&mut self.queue).into_iter().flat_map(BTreeMap::into_values)
                     {
                         self.change(id, Signal::GivenUp, 0.0, Detail::None);
                     }
-                    self.give_up_unknown();
                 }
             }
         }
         Vec::new()
     }
 
-    /// Gives up what depends on a stage. What was given up before was given up with all that depends on it.
+    /// Gives up what depends on a stage. What was given up before takes with it all that depends on it, at once or when
+    /// the run ends.
     fn give_up_behind(&mut self, id: StageId) {
         let experiment = self.planner.experiment;
         let because = Reason::Upstream(experiment.pipeline.stage(id).name.clone());
@@ -326,19 +329,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn give_up_unknown(&mut self) {
-        for id in self.selection {
-            if self.states[id.0] == State::Unknown {
-                self.change(*id, Signal::GivenUp, 0.0, Detail::None);
-            }
-        }
-    }
-
-    /// After an interruption: nothing runs any more, so whatever is not over will not come to be.
+    /// Nothing runs any more, so whatever is not over, after an interruption or a failure, will not come to be.
     fn end_the_rest(&mut self) {
+        let signal = if self.stop.is_requested() { Signal::Stopped } else { Signal::GivenUp };
         for id in self.selection {
             if !self.states[id.0].is_final() {
-                self.change(*id, Signal::Stopped, 0.0, Detail::None);
+                self.change(*id, signal, 0.0, Detail::None);
             }
         }
     }

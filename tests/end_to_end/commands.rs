@@ -108,6 +108,14 @@ fn a_failed_stage_leaves_its_former_result_in_place() {
     ws.set("count.run", "echo wrong > n.txt; exit 1");
     ws.run().failed(["count"]);
     assert_eq!(ws.read("data/chain/count/n.txt").trim(), "7");
+    ws.call(&["show", "pipeline.yaml", "count"])
+        .succeeds()
+        .says(["will run", "the last good result of count"]);
+    ws.call(&["get", "pipeline.yaml", "count", "-o", "n.txt"])
+        .exits(1)
+        .says(["get pipeline.yaml count --last"]);
+    ws.call(&["get", "pipeline.yaml", "count", "-o", "n.txt", "--last"]).succeeds();
+    assert_eq!(ws.read("n.txt").trim(), "7");
     ws.set("count.run", "wc -c < in/text > n.txt");
     ws.run().ran([]);
 }
@@ -243,7 +251,7 @@ fn showing_a_stale_stage_tells_its_params_from_those_of_the_last_result() {
     ws.run().ran(["words", "upper", "count", "other"]);
     ws.set("other.run", "echo another > o.txt");
     let shown = ws.call(&["show", "pipeline.yaml", "other"]).succeeds().out;
-    let (new, last) = shown.split_once("last result of other").expect("both are shown");
+    let (new, last) = shown.split_once("the last good result of other").expect("both are shown");
     assert!(new.contains("echo another > o.txt") && !new.contains("made"), "{shown}");
     assert!(last.contains("echo other > o.txt") && last.contains("made"), "{shown}");
 }

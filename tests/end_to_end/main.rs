@@ -8,6 +8,7 @@ mod interruption;
 mod keeping;
 mod kills;
 mod leaks;
+mod orphans;
 mod outside_weights;
 mod real_images;
 mod reasons;

@@ -1,6 +1,7 @@
 //! The `command` stage: any program of the user's, run in a clean directory that holds what it declares and
 //! nothing else. What the program does is its own affair.
 
+mod guard;
 mod process;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Access, access};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use super::guard::{self, Watched};
+
 const LOOK_UP_EVERY: Duration = Duration::from_millis(50);
 const SHORTEST_PAUSE: Duration = Duration::from_micros(50);
 const GRACE: Duration = Duration::from_secs(2);
@@ -34,10 +36,11 @@ pub enum Cut {
     TimedOut,
 }
 
-/// A running program; dropping it kills its whole process group.
+/// A running program; dropping it kills its whole process group, and so does the end of this process.
 struct Running {
     child: Child,
     group: Pid,
+    _watched: Watched,
 }
 
 /// Runs a program with no input, and hands on each line that it writes to either output, until it has ended.
@@ -109,16 +112,18 @@ pub fn find_program(name: &str) -> PathBuf {
 fn start(command: &mut Command) -> io::Result<(Running, Receiver<String>)> {
     let (reader, writer) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
+    guard::prepare();
     let starting = STARTING.read().unwrap_or_else(PoisonError::into_inner);
     let child = command.spawn()?;
     let group = Pid::from_child(&child);
+    let running = Running { child, group, _watched: Watched::group(group) };
     GROUPS.lock().unwrap_or_else(PoisonError::into_inner).push(group);
     drop(starting);
     // The command still holds our ends of the pipe; let go of them, or the output never ends.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let (sender, lines) = sync_channel(LINES_AHEAD);
     std::thread::spawn(move || read_lines(reader, |text| sender.send(text).is_ok()));
-    Ok((Running { child, group }, lines))
+    Ok((running, lines))
 }
 
 fn read_lines(reader: PipeReader, mut take: impl FnMut(String) -> bool) {
