@@ -70,24 +70,10 @@ mod plan {
         }
     }
 
-    /// The folder of the store in which something lies, whatever its name there.
-    pub(super) fn place(path: &Path) -> &'static str {
-        const PLACES: [&str; 13] = [
-            "trash",
-            "quarantine",
-            "tmp",
-            "locks",
-            "partial",
-            "chains",
-            "views",
-            "records",
-            "runs",
-            "seen",
-            "blobs",
-            "index.json",
-            "data",
-        ];
-        let names: Vec<_> = path.iter().collect();
-        PLACES.into_iter().find(|place| names.iter().any(|name| name == place)).unwrap_or("the store")
+    /// The folder of a store named `cache` in which something lies, or else `data`.
+    pub(super) fn place(path: &Path) -> String {
+        let names: Vec<_> = path.iter().map(|name| name.to_string_lossy()).collect();
+        let store = names.iter().rposition(|name| name == "cache");
+        store.map_or("data", |at| names.get(at + 1).map_or("cache", AsRef::as_ref)).to_owned()
     }
 }

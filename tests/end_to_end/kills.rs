@@ -21,14 +21,15 @@ stages:
   images: { uses: decode, in: { archive: archive } }
   parts: { uses: split, in: { images: images.train }, with: { parts: { train: 0.5, val: 0.5 }, seed: 1 } }
   drawn: { uses: augment, in: { images: parts.train }, with: { samples: 1030, transforms: [ { resized-crop: 16 } ] } }
+  few: { uses: augment, in: { images: parts.train }, with: { samples: 48, redraw: each-epoch, transforms: [ { resized-crop: 16 } ] } }
   val: { uses: augment, in: { images: parts.val }, with: { samples: 16, transforms: [ { resize: 16 } ] } }
-  train: { uses: train, in: { train: drawn, val: val }, with: { model: lenet, epochs: 3, batch: 64, seed: 1 } }
-  tune: { uses: fine-tune, in: { model: train.model, train: drawn, val: val }, with: { epochs: 2, batch: 128, seed: 2 } }
+  train: { uses: train, in: { train: few, val: val }, with: { model: lenet, epochs: 3, batch: 16, seed: 1 } }
+  tune: { uses: fine-tune, in: { model: train.model, train: few, val: val }, with: { epochs: 2, batch: 24, seed: 2 } }
   test: { uses: evaluate, in: { model: tune.model, images: images.test }, with: { transforms: [ { resize: 16 } ] } }
 "#;
 
-const STAGES: [&str; 10] =
-    ["words", "count", "archive", "images", "parts", "drawn", "val", "train", "tune", "test"];
+const STAGES: [&str; 11] =
+    ["words", "count", "archive", "images", "parts", "drawn", "few", "val", "train", "tune", "test"];
 
 type Digests = BTreeMap<&'static str, BTreeMap<String, String>>;
 
