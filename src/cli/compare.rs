@@ -69,7 +69,7 @@ struct Side {
 impl Side {
     fn of(run: &Run, store: &Store) -> Side {
         let (mut params, mut metrics) = (BTreeMap::new(), BTreeMap::new());
-        for (stage, entry) in &run.log.stages {
+        for (stage, entry) in run.log.own() {
             let Some(record) = store.record(&entry.key) else { continue };
             let parts: Option<KeyParts> = record.identity.read().ok();
             for (path, value) in parts.iter().flat_map(KeyParts::leaves) {

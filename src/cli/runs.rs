@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::exit::Failure;
-use super::words::{age, duration, figure, nearest, table};
+use super::words::{age, count, duration, figure, nearest, table};
 use crate::engine::{Experiment, Registry};
 use crate::stages;
 use crate::store::{RunLog, Store};
@@ -53,7 +53,7 @@ pub(super) fn runs(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure
             duration(seconds),
             run.ended("done").to_string(),
             run.ended("reused").to_string(),
-            metrics.collect::<Vec<_>>().join("  "),
+            metrics.chain(unfinished(&run.log)).collect::<Vec<_>>().join("  "),
         ]);
     }
     if runs.is_empty() {
@@ -62,6 +62,12 @@ pub(super) fn runs(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure
         write!(out, "{}", table(&rows))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What to say of a run that did not get a result of every stage.
+fn unfinished(log: &RunLog) -> Option<String> {
+    let missing = log.stages.len() - log.own().count();
+    (missing > 0).then(|| format!("(no result of {})", count(missing, "stage")))
 }
 
 /// A run and its place among those of its pipeline.
@@ -82,7 +88,7 @@ impl Run {
 
     /// How good its results are, by stage and metric.
     fn telling(&self, store: &Store) -> Vec<(String, f64)> {
-        let records = self.log.stages.iter();
+        let records = self.log.own();
         let records: Vec<_> = records.filter_map(|(stage, e)| Some((stage, store.record(&e.key)?))).collect();
         let found = |name: &str| -> Vec<(String, f64)> {
             let values = records

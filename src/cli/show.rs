@@ -113,7 +113,7 @@ impl<'a> StageView<'a> {
         let mut text =
             format!("{}  uses {}  {}\n", decl.name, decl.kind, status::word(&self.decision.verdict));
         let left = self.left.names();
-        if !left.is_empty() {
+        if !left.is_empty() && !self.is_current() {
             let place = self.left.path().display();
             text.push_str(&format!(
                 "  failed     in its last attempt, which left {} in {place}\n",

@@ -351,7 +351,11 @@ impl<'a> Run<'a> {
     fn log(&self, summary: &Summary) -> Result<(), store::Error> {
         let experiment = self.planner.experiment;
         let before = self.planner.last_run().map(|run| &run.stages);
-        let mut stages = before.cloned().unwrap_or_default();
+        let mut stages: BTreeMap<String, RunEntry> = before
+            .into_iter()
+            .flatten()
+            .map(|(name, entry)| (name.clone(), entry.clone().taken_over()))
+            .collect();
         for id in self.selection {
             if let Some(record) = &self.results[id.0] {
                 let state = self.states[id.0].word().to_owned();

@@ -13,7 +13,7 @@ use super::key::KeyParts;
 use super::planner::Planner;
 use super::stage::{Growth, Input, StageError};
 use crate::pipeline::StageId;
-use crate::store::{Aside, Claim, Holder, Record, Slot, Want};
+use crate::store::{Aside, Claim, Holder, Record, Slot, Stamp, Want, hash_file};
 
 /// How long to wait before asking again for a key that another process holds.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -84,6 +84,7 @@ impl Worker<'_> {
             aside: aside.clone(),
             made: Made::default().into(),
         };
+        let stamps = input_stamps(&job.inputs);
         let outcome = catch_unwind(AssertUnwindSafe(|| decl.stage.run(&job)));
         let bug = || StageError::message("stopped by a bug in stlpipe; the panic message says where");
         if let Err(error) = outcome.unwrap_or_else(|_| Err(bug())) {
@@ -93,6 +94,13 @@ impl Worker<'_> {
         if files.as_ref() != Ok(&self.parts.files) {
             let message = "a file it reads changed while it ran, so nothing was kept; run it again";
             return Err(StageError::message(message));
+        }
+        if let Some(port) = changed_input(&job.inputs, &stamps) {
+            let message = format!(
+                "its input `{port}` was changed while it ran, so nothing was kept: inputs are the store's own files, and \
+                 what is to be changed must be copied first; the next run makes the input anew"
+            );
+            return Err(with_what_is_left(StageError::message(message), &slot, &aside));
         }
         let _ = sender.send(Message::Keeping(self.id));
         let made = job.made.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -131,6 +139,21 @@ impl Worker<'_> {
             }
         }
     }
+}
+
+/// What the metadata of each file of the inputs says, in order.
+fn input_stamps(inputs: &BTreeMap<String, Input>) -> Vec<Option<Stamp>> {
+    inputs.values().flat_map(|input| input.files.values()).map(|file| Stamp::of(&file.path)).collect()
+}
+
+/// The first input of which a file has other bytes than it should. Only files whose metadata has changed are read.
+fn changed_input<'a>(inputs: &'a BTreeMap<String, Input>, before: &[Option<Stamp>]) -> Option<&'a str> {
+    let files = inputs.iter().flat_map(|(port, input)| input.files.values().map(move |file| (port, file)));
+    let changed = files.zip(before).filter(|((_, file), before)| Stamp::of(&file.path) != **before);
+    let mut wrong = changed.filter(|((_, file), _)| {
+        hash_file(&file.path).map_or(true, |digest| digest.to_string() != file.digest)
+    });
+    wrong.next().map(|((port, _), _)| port.as_str())
 }
 
 /// A failure with the place of what it leaves: the log, and whatever the stage set aside.

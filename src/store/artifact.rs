@@ -75,14 +75,17 @@ impl Store {
         self.root.join("views").join(&name[..2]).join(&name)
     }
 
-    /// Makes the view of a directory artifact, if it is not there.
+    /// Makes the view of a directory artifact, if it is not there or not as it should be.
     ///
     /// # Errors
     /// If the store cannot be written.
     pub fn make_view(&self, artifact: &Artifact) -> Result<PathBuf, Error> {
         let view = self.view_path(artifact);
         if view.is_dir() {
-            return Ok(view);
+            if self.wrong_links(artifact).is_empty() {
+                return Ok(view);
+            }
+            self.remove_whole(&view)?;
         }
         let failed = |error| Error::at(Action::Write, &view)(error);
         let draft = tempfile::tempdir_in(self.make_dir("tmp")?).map_err(failed)?;
@@ -94,7 +97,6 @@ impl Store {
             std::os::unix::fs::symlink(target, &link).map_err(failed)?;
             folders.insert(folder.to_owned());
         }
-        // A view that is there is taken to be whole.
         folders.iter().try_for_each(|folder| sync_dir(folder))?;
         failpoint("draft synced", &view);
         let above = view.parent().expect("views/ab");

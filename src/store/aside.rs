@@ -45,8 +45,11 @@ impl Aside {
     /// # Errors
     /// If the store cannot be written.
     pub fn put(&self, name: &str, from: &Path) -> Result<(), Error> {
+        let to = self.path.join(name);
+        // What another process left there makes room; if it cannot be removed, the renaming says so.
+        let _ = if to.is_dir() { fs::remove_dir_all(&to) } else { fs::remove_file(&to) };
         fs::create_dir_all(&self.path)
-            .and_then(|()| fs::rename(from, self.path.join(name)))
+            .and_then(|()| fs::rename(from, to))
             .map_err(Error::at(Action::Write, &self.path))
     }
 
@@ -76,6 +79,12 @@ mod tests {
         aside.put("log.txt", &file).expect("writable");
         assert_eq!(aside.names(), ["log.txt"]);
         assert_eq!(fs::read(aside.path().join("log.txt")).expect("there"), b"half");
+        for _ in 0..2 {
+            let folder = dir.path().join("folder");
+            fs::create_dir(&folder).expect("writable");
+            fs::write(folder.join("x"), "x").expect("writable");
+            aside.put("directory", &folder).expect("it replaces what was there");
+        }
         aside.clear().expect("writable");
         assert_eq!(aside.names(), [""; 0]);
     }

@@ -151,10 +151,10 @@ impl<'a> Census<'a> {
             }
         }
         let records = || keys.iter().filter_map(|key| self.records.get(key));
-        let artifacts = || records().flat_map(|record| record.outputs.values());
         let mut blobs: BTreeSet<Digest> =
-            artifacts().flat_map(|artifact| artifact.files.values().map(|blob| blob.digest)).collect();
-        let views = artifacts().filter(|a| a.form == Form::Directory).map(|a| a.digest).collect();
+            records().flat_map(|record| record.blobs().map(|(_, _, blob)| blob.digest)).collect();
+        let artifacts = records().flat_map(|record| record.outputs.values());
+        let views = artifacts.filter(|a| a.form == Form::Directory).map(|a| a.digest).collect();
         let mut chains: BTreeSet<Digest> = records().filter_map(|record| record.chain).collect();
         for entry in &self.entries {
             if let Part::Link(chain, _) = entry.part

@@ -10,7 +10,8 @@ use super::{Digest, LoggedRun, Record};
 /// What a collection keeps. Without any rule every run is kept.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rules {
-    /// So many of the newest runs of each pipeline that ended with different results; one if other rules are given.
+    /// So many of the newest runs of each pipeline that got a result of every stage and ended with different ones, and
+    /// what is newer; one if other rules are given.
     pub keep_runs: Option<usize>,
     /// The best runs of each pipeline.
     pub keep_best: Option<Best>,
@@ -41,7 +42,7 @@ impl Best {
     /// The figure of a run, turned so that more is better.
     fn score(&self, run: &LoggedRun, records: &BTreeMap<Digest, Record>) -> Option<f64> {
         let counts = |stage: &String| self.stage.as_ref().is_none_or(|wanted| wanted == stage);
-        let entries = run.log.stages.iter().filter(|(stage, _)| counts(stage));
+        let entries = run.log.own().filter(|(stage, _)| counts(stage));
         let figures = entries.filter_map(|(_, entry)| records.get(&entry.key)?.metrics.get(&self.metric));
         let scores = figures.map(|figure| if self.is_least() { -figure } else { *figure });
         scores.filter(|score| !score.is_nan()).max_by(f64::total_cmp)
@@ -72,7 +73,7 @@ impl Rules {
             let distinct = distinct(runs, pipeline);
             // A living run takes what the newest one ended with into its own log.
             let least = usize::from(needs.runs.iter().any(|run| run.pipeline == pipeline || run.pid == 0));
-            kept.extend(distinct.iter().take(self.keep_runs.unwrap_or(1).max(least)));
+            kept.extend(newest(runs, &distinct, self.keep_runs.unwrap_or(1).max(least)));
             if let Some(best) = &self.keep_best {
                 let scored = distinct.iter().filter_map(|at| Some((best.score(&runs[*at], records)?, *at)));
                 let mut scored: Vec<(f64, usize)> = scored.collect();
@@ -89,6 +90,17 @@ impl Rules {
         }
         kept
     }
+}
+
+/// So many of the newest runs that got a result of every stage, and those newer than them that did not: what failed
+/// or was interrupted must not stand for what was good before.
+fn newest<'a>(runs: &[LoggedRun], newest_first: &'a [usize], count: usize) -> &'a [usize] {
+    let whole = newest_first.iter().enumerate().filter(|(_, at)| runs[**at].log.is_whole());
+    let end = match count {
+        0 => 0,
+        _ => whole.map(|(place, _)| place + 1).nth(count - 1).unwrap_or(newest_first.len()),
+    };
+    &newest_first[..end]
 }
 
 /// The runs of a pipeline that ended with different results, newest first.

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::record::list;
 use super::{Digest, Error, Store, sealed};
 
+/// The state of a stage of which a run got no result.
+const EARLIER: &str = "earlier";
+
 /// One run of a pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunLog {
@@ -28,8 +31,35 @@ pub struct RunLog {
 pub struct RunEntry {
     /// The key of its newest result: this run's, or an earlier one's if this run got none.
     pub key: Digest,
-    /// How this run left it, such as `done` or `reused`.
+    /// How this run left it, such as `done` or `reused`; `earlier` if this run got no result of it.
     pub state: String,
+}
+
+impl RunEntry {
+    /// The entry as a later run takes it over that gets no result of the stage.
+    #[must_use]
+    pub fn taken_over(self) -> RunEntry {
+        RunEntry { state: EARLIER.to_owned(), ..self }
+    }
+
+    /// Whether the result is this run's own, computed or reused.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.state != EARLIER
+    }
+}
+
+impl RunLog {
+    /// The results that are the run's own, by stage.
+    pub fn own(&self) -> impl Iterator<Item = (&String, &RunEntry)> {
+        self.stages.iter().filter(|(_, entry)| entry.is_own())
+    }
+
+    /// Whether it got a result of every stage.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.stages.values().all(RunEntry::is_own)
+    }
 }
 
 /// A run as it stands in the log.

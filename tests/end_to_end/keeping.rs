@@ -348,3 +348,47 @@ fn rules_that_make_no_sense_are_refused() {
     gc(&["--max-size", "20 XB"]).exits(2).says(["such as 20GB"]);
     gc(&["--max-size", "1B"]).succeeds().says(["what stays is", "more than 1 B"]);
 }
+
+#[test]
+fn a_collection_keeps_the_logs_of_the_results_it_keeps() {
+    let ws = kept();
+    ws.call(&["cache", "gc", "--delete"]).succeeds();
+    verify(&ws, &[], 0);
+    ws.run().ran([]);
+    ws.call(&["show", "pipeline.yaml", "train", "--log"]).succeeds().says(["epoch 1/1"]);
+}
+
+#[test]
+fn a_failed_run_does_not_stand_for_the_good_one_before_it() {
+    const PIPELINE: &str = r#"
+name: p
+stages:
+  a: { uses: command, with: { run: "echo a > o", outs: { o: o } } }
+  b: { uses: command, in: { a: a }, with: { run: "! grep bad in/a && cp in/a o", outs: { o: o } } }
+"#;
+    let mut ws = Workspace::new(PIPELINE);
+    ws.run().ran(["a", "b"]);
+    ws.set("a.run", "echo bad > o");
+    ws.run().failed(["b"]);
+    let runs = ws.call(&["runs", "--json"]).succeeds();
+    let runs: Value = serde_json::from_str(&runs.out).expect("JSON");
+    assert_eq!(
+        (&runs[0]["stages"]["a"]["state"], &runs[0]["stages"]["b"]["state"]),
+        (&"done".into(), &"earlier".into())
+    );
+    ws.call(&["runs"]).succeeds().says(["(no result of 1 stage)"]);
+    ws.call(&["cache", "gc", "--keep-runs", "1", "--delete"]).succeeds();
+    ws.set("a.run", "echo a > o");
+    ws.run().ran([]);
+}
+
+#[test]
+fn a_missing_link_of_a_view_is_made_again_by_the_next_run() {
+    let ws = kept();
+    let link = files(&ws, "cache/views").remove(0);
+    let target = fs::read_link(&link).expect("a link");
+    fs::remove_file(&link).expect("ours");
+    ws.run().ran([]);
+    assert_eq!(fs::read_link(&link).expect("made again"), target);
+    verify(&ws, &[], 0);
+}
