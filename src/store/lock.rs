@@ -137,7 +137,7 @@ impl Slot {
     pub fn publish(self, record: &Record) -> Result<(), Error> {
         assert_eq!(record.key, self.key, "a slot publishes the record of its own key");
         for artifact in record.outputs.values().filter(|a| a.form == super::Form::Directory) {
-            self.store.mend_view(artifact)?;
+            self.store.make_view(artifact)?;
         }
         self.store.write_record(record)?;
         failpoint("record published", &self.path);

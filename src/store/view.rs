@@ -1,22 +1,13 @@
-//! Compares the view of a directory artifact with the links it should consist of, and mends it.
+//! Compares the view of a directory artifact with the links it should consist of.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::artifact::links;
-use super::{Artifact, Error, Store, Wrong};
+use super::{Artifact, Store, Wrong};
 
 impl Store {
-    /// Makes the view of an artifact, anew if it is there and not as it should be.
-    pub(super) fn mend_view(&self, artifact: &Artifact) -> Result<(), Error> {
-        let view = self.view_path(artifact);
-        if view.is_dir() && !self.wrong_links(artifact).is_empty() {
-            self.remove_whole(&view)?;
-        }
-        self.make_view(artifact).map(drop)
-    }
-
     /// What is wrong with the view of an artifact, link by link.
     pub(super) fn wrong_links(&self, artifact: &Artifact) -> Vec<(PathBuf, Wrong)> {
         let view = self.view_path(artifact);
