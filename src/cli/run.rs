@@ -53,6 +53,9 @@ static STOP: Stop = Stop::new();
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let started = Instant::now();
+    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZero::get);
+    // Fails only if a pool was built before, so it comes before anything that uses one.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     let store = args.pipeline.folders.store();
     let found = args.device.find()?;
     let registry = Registry::new(&stages::kinds());
@@ -78,9 +81,6 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
     if let Some(remark) = found.remark {
         say(remark);
     }
-    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZero::get);
-    // Fails only if a pool was built before, which no other command does.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     signals::watch(&STOP)?;
     let limits = Limits { jobs: args.jobs.map_or(threads, NonZero::get), threads };
     let on_failure = if args.keep_going { OnFailure::KeepGoing } else { OnFailure::Stop };
