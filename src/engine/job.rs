@@ -15,13 +15,14 @@ use super::stage::{
 };
 use crate::pipeline::StageName;
 use crate::store::{
-    Artifact, Aside, Blob, BlobWriter, Chain, Digest, Form, Record, Slot, Stamp, Store, TakenIn,
+    Artifact, Aside, Blob, BlobWriter, Chain, Digest, Folders, Form, Record, Slot, Stamp, Store, TakenIn,
 };
 
 /// The job of one running stage.
 pub(super) struct StoreJob<'a> {
     pub(super) store: &'a Store,
     pub(super) slot: &'a Slot,
+    pub(super) folders: &'a Folders,
     pub(super) stage: &'a StageName,
     pub(super) inputs: BTreeMap<String, Input>,
     pub(super) observer: &'a dyn Observer,
@@ -164,6 +165,14 @@ impl Job for StoreJob<'_> {
 
     fn partial(&self) -> Result<PathBuf, StageError> {
         Ok(self.slot.partial()?)
+    }
+
+    fn lend_folder(&self) -> Result<PathBuf, StageError> {
+        Ok(self.folders.lend()?)
+    }
+
+    fn give_back_folder(&self, folder: &Path) {
+        self.folders.take_back(folder);
     }
 
     fn progress(&self, progress: Progress) {

@@ -17,7 +17,7 @@ use super::state::{Signal, State};
 use super::worker::{Ending, Message, Worker, seconds_since_1970};
 use super::{Checkout, Stop};
 use crate::pipeline::{StageId, StageName};
-use crate::store::{self, Digest, Living, Record, RunEntry, RunLog};
+use crate::store::{self, Digest, Folders, Living, Record, RunEntry, RunLog};
 
 /// What a stage may keep busy; the queue has a part for each.
 const COSTS: [Cost; 3] = [Cost::Waiting, Cost::OneCore, Cost::AllCores];
@@ -79,9 +79,11 @@ pub fn run(
     let experiment = planner.experiment;
     let count = experiment.pipeline.stages.len();
     let living = planner.store.enter(&experiment.pipeline.name);
+    let folders = planner.store.folders();
     let mut run = Run {
         planner,
         living: &living,
+        folders: &folders,
         selection,
         on_failure,
         checkout,
@@ -116,6 +118,7 @@ struct Run<'a> {
     planner: &'a Planner<'a>,
     /// Keeps what this run needs from being collected.
     living: &'a Living,
+    folders: &'a Folders,
     selection: &'a BTreeSet<StageId>,
     limits: Limits,
     on_failure: OnFailure,
@@ -253,6 +256,7 @@ impl<'a> Run<'a> {
         });
         Worker {
             planner: self.planner,
+            folders: self.folders,
             observer: self.observer,
             stop: self.stop,
             id,

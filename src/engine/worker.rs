@@ -13,7 +13,7 @@ use super::key::KeyParts;
 use super::planner::Planner;
 use super::stage::{Growth, Input, StageError};
 use crate::pipeline::StageId;
-use crate::store::{Aside, Claim, Holder, Record, Slot, Stamp, Want, hash_file};
+use crate::store::{Aside, Claim, Folders, Holder, Record, Slot, Stamp, Want, hash_file};
 
 /// How long to wait before asking again for a key that another process holds.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -38,6 +38,7 @@ pub(super) enum Ending {
 /// Computes one stage in a thread of its own.
 pub(super) struct Worker<'a> {
     pub(super) planner: &'a Planner<'a>,
+    pub(super) folders: &'a Folders,
     pub(super) observer: &'a dyn Observer,
     pub(super) stop: &'a Stop,
     pub(super) id: StageId,
@@ -75,6 +76,7 @@ impl Worker<'_> {
         let job = StoreJob {
             store: self.planner.store,
             slot: &slot,
+            folders: self.folders,
             stage: &decl.name,
             inputs: self.inputs,
             observer: self.observer,

@@ -215,6 +215,16 @@ impl Job for TestJob {
         Ok(dir)
     }
 
+    fn lend_folder(&self) -> Result<PathBuf, StageError> {
+        let lent = self.dir.path().join("lent");
+        fs::create_dir_all(&lent)?;
+        Ok(tempfile::tempdir_in(lent)?.keep())
+    }
+
+    fn give_back_folder(&self, folder: &Path) {
+        assert!(folder.starts_with(self.dir.path().join("lent")), "what is given back was lent");
+    }
+
     fn set_aside(&self, name: &str, path: &Path) -> Result<(), StageError> {
         let target = self.aside(name);
         make_parent(&target)?;

@@ -161,7 +161,7 @@ impl Command {
         self.env.iter().map(|name| (name.as_str(), std::env::var(name).ok())).collect()
     }
 
-    fn program(&self, workspace: &Workspace, job: &dyn Job) -> Result<Program, StageError> {
+    fn program(&self, workspace: &Workspace<'_>, job: &dyn Job) -> Result<Program, StageError> {
         let mut program = self.run.program();
         program.current_dir(workspace.path()).env_clear();
         let always = ALWAYS_SEEN.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
@@ -175,7 +175,7 @@ impl Command {
     }
 
     /// Runs the program once, and takes its outputs.
-    fn run_in(&self, workspace: &Workspace, job: &dyn Job) -> Result<(), Failure> {
+    fn run_in(&self, workspace: &Workspace<'_>, job: &dyn Job) -> Result<(), Failure> {
         workspace.copy_in(&self.dependencies())?;
         let mut program = self.program(workspace, job).map_err(Failure::Ours)?;
         let timeout = self.timeout.map(Duration::from_secs_f64);
@@ -248,7 +248,7 @@ impl Stage for Command {
     fn run(&self, job: &dyn Job) -> Result<(), StageError> {
         let attempts = u64::from(self.retries) + 1;
         for attempt in 1..=attempts {
-            let workspace = Workspace::create(&job.partial()?)?;
+            let workspace = Workspace::create(job)?;
             let what = match self.run_in(&workspace, job) {
                 Ok(()) => return Ok(()),
                 Err(Failure::Ours(error)) => return Err(error),

@@ -1,5 +1,7 @@
 //! The clean directory a command runs in: its declared files copied in, its inputs linked in, its declared
 //! outputs taken out. It starts no processes.
+//!
+//! The directory is lent, and given back clean but for an empty `in/`, so that the next command need not make it anew.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,16 +9,16 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
-use tempfile::TempDir;
-
-use crate::engine::stage::{Input, ONLY_FILE};
+use crate::engine::stage::{Input, Job, ONLY_FILE, StageError};
 
 /// The folder, inside the clean directory, that holds the stage's inputs.
 pub const INPUTS: &str = "in";
 
-/// A clean directory; it is removed when dropped.
-pub struct Workspace {
-    directory: TempDir,
+/// A clean directory; it is given back when dropped.
+pub struct Workspace<'a> {
+    job: &'a dyn Job,
+    path: PathBuf,
+    is_kept: bool,
 }
 
 /// What the disk refused, and where.
@@ -50,26 +52,33 @@ pub enum OutputError {
     Disk(#[from] DiskError),
 }
 
-impl Workspace {
-    /// Makes an empty directory inside `parent`.
+impl Workspace<'_> {
+    /// A clean directory for a job.
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn create(parent: &Path) -> Result<Workspace, DiskError> {
-        let directory = tempfile::Builder::new().prefix("run-").tempdir_in(parent).map_err(at(parent))?;
-        Ok(Workspace { directory })
+    pub fn create(job: &dyn Job) -> Result<Workspace<'_>, StageError> {
+        let workspace = Workspace { job, path: job.lend_folder()?, is_kept: false };
+        if job.inputs().is_empty() {
+            match fs::remove_dir(workspace.path.join(INPUTS)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                outcome => outcome.map_err(at(&workspace.path))?,
+            }
+        }
+        Ok(workspace)
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.directory.path()
+        &self.path
     }
 
     /// Where it is, from now on to stay.
     #[must_use]
-    pub fn keep(self) -> PathBuf {
-        self.directory.keep()
+    pub fn keep(mut self) -> PathBuf {
+        self.is_kept = true;
+        self.path.clone()
     }
 
     /// Copies files in: a link would let the command change the original, and see what lies beside it.
@@ -126,6 +135,32 @@ impl Workspace {
             }
         }
     }
+}
+
+impl Drop for Workspace<'_> {
+    fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
+        match clean(&self.path, INPUTS) {
+            Ok(()) => self.job.give_back_folder(&self.path),
+            // If it cannot be deleted either it does no harm.
+            Err(_) => _ = fs::remove_dir_all(&self.path),
+        }
+    }
+}
+
+/// Leaves nothing in a directory but, if it is there, one empty directory of this name.
+fn clean(directory: &Path, kept: &str) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        match (entry.file_type()?.is_dir(), entry.file_name() == kept) {
+            (true, true) => clean(&entry.path(), "")?,
+            (true, false) => fs::remove_dir_all(entry.path())?,
+            (false, _) => fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
 }
 
 /// Whether an output is declared as a directory.
@@ -186,6 +221,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> DiskError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stages::test_job::TestJob;
 
     #[test]
     fn only_paths_below_the_start_stay_inside() {
@@ -208,10 +244,30 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let original = folder.path().join("original");
         fs::write(&original, "x").expect("written");
-        let workspace = Workspace::create(folder.path()).expect("a workspace");
+        let job = TestJob::new();
+        let workspace = Workspace::create(&job).expect("a workspace");
         symlink(&original, workspace.path().join("out")).expect("linked");
         let files = workspace.output("o", "out").expect("an output");
         assert!(fs::symlink_metadata(&files[ONLY_FILE]).expect("there").is_file());
         assert!(original.exists());
+    }
+
+    #[test]
+    fn what_is_given_back_is_clean() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let inside = |names: &[&str]| {
+            for name in names {
+                let path = folder.path().join(name);
+                make_parent(&path).expect("made");
+                fs::write(path, "x").expect("written");
+            }
+        };
+        inside(&["left", "out/left", "in/port", "in/in/left", "in/dir/left"]);
+        symlink("/", folder.path().join("link")).expect("linked");
+        clean(folder.path(), INPUTS).expect("cleaned");
+        let left: Vec<_> =
+            fs::read_dir(folder.path()).expect("there").map(|e| e.expect("there").file_name()).collect();
+        assert_eq!(left, [INPUTS]);
+        assert_eq!(fs::read_dir(folder.path().join(INPUTS)).expect("there").count(), 0);
     }
 }
