@@ -9,7 +9,7 @@ use std::mem::swap;
 use dfdx::prelude::*;
 
 use super::kernels::{
-    Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, PerChannel, Rows, Traced,
+    Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, Norm, PerChannel, Rows, Traced,
 };
 
 /// Axes known only at run time.
@@ -22,54 +22,23 @@ pub struct Composed;
 impl Backend for Composed {}
 
 impl<D: Device<f32>> Kernels<D> for Composed {
-    // The tape keeps the input and unfolds it again in the backward pass, because the unfolded input is as many
-    // times larger as a filter has values.
-    fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize, T: Tape<f32, D>>(
-        x: Maps<I, D, T>,
+    fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
+        x: Maps<I, D>,
         filters: &Filters<O, PER_GROUP, K, D>,
         bias: Option<&PerChannel<O, D>>,
         how: Convolution,
-    ) -> Answer<Maps<O, D, T>, D> {
-        let (x, mut tape) = x.split_tape();
-        let y = correlate(x.clone(), filters, how)?;
-        let (kept, out) = (filters.clone(), y.ghost());
-        tape.add_backward_op(move |outer| {
-            // The inner tape adds to the outer one's gradients of x and the filters, lent to it.
-            let mut inner = Gradients::leaky();
-            swap(inner.get_or_alloc_mut(&x)?, outer.get_or_alloc_mut(&x)?);
-            swap(inner.get_or_alloc_mut(&kept)?, outer.get_or_alloc_mut(&kept)?);
-            outer.try_alloc_for(&out)?;
-            let dy = outer.get(&out);
-            let y = correlate(x.trace(inner), &kept, how)?;
-            let mut inner = y.try_mul(dy)?.try_sum::<Rank0, _>()?.try_backward()?;
-            swap(inner.get_or_alloc_mut(&x)?, outer.get_or_alloc_mut(&x)?);
-            swap(inner.get_or_alloc_mut(&kept)?, outer.get_or_alloc_mut(&kept)?);
-            Ok(())
-        });
-        let mut y = y.put_tape(tape);
-        if let Some(bias) = bias {
-            y = bias.retaped::<T>().try_broadcast_like(y.shape())?.try_add(y)?;
-        }
-        activate(y, how.negative_slope)
+    ) -> Answer<Maps<O, D>, D> {
+        convolve(x, filters, bias, how)
     }
 
-    fn normalize<const C: usize>(
-        x: Maps<C, D, Traced<D>>,
-        scale: &PerChannel<C, D>,
-        shift: &PerChannel<C, D>,
-        eps: f32,
-        negative_slope: f32,
-    ) -> Answer<(Maps<C, D, Traced<D>>, Moments), D> {
-        let shape = *x.shape();
-        let mean = x.with_empty_tape().try_mean::<Rank1<C>, _>()?;
-        let means = mean.as_vec();
-        let x = x.try_sub(mean.try_broadcast_like(&shape)?)?;
-        let variance = x.with_empty_tape().try_square()?.try_mean::<Rank1<C>, _>()?;
-        let variances = variance.as_vec();
-        let deviation = variance.try_add(eps)?.try_sqrt()?.try_broadcast_like(&shape)?;
-        let y = affine(x.try_div(deviation)?, scale, shift)?;
-        let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect();
-        Ok((activate(y, negative_slope)?, Moments { mean: wide(means), variance: wide(variances) }))
+    fn convolve_normalize<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
+        x: Maps<I, D, Traced<D>>,
+        filters: &Filters<O, PER_GROUP, K, D>,
+        bias: Option<&PerChannel<O, D>>,
+        how: Convolution,
+        norm: Norm<'_, O, D>,
+    ) -> Answer<(Maps<O, D, Traced<D>>, Moments), D> {
+        normalize(convolve(x, filters, bias, how)?, norm)
     }
 
     fn rescale<const C: usize>(
@@ -143,6 +112,63 @@ impl<D: Device<f32>> Kernels<D> for Composed {
         let y = bias.retaped::<T>().try_broadcast_like(y.shape())?.try_add(y)?;
         activate(y, negative_slope)
     }
+}
+
+/// act(x * filters + bias).
+///
+/// The tape keeps the input and unfolds it again in the backward pass, because the unfolded input is as many
+/// times larger as a filter has values.
+fn convolve<
+    const I: usize,
+    const O: usize,
+    const PER_GROUP: usize,
+    const K: usize,
+    D: Device<f32>,
+    T: Tape<f32, D>,
+>(
+    x: Maps<I, D, T>,
+    filters: &Filters<O, PER_GROUP, K, D>,
+    bias: Option<&PerChannel<O, D>>,
+    how: Convolution,
+) -> Answer<Maps<O, D, T>, D> {
+    let (x, mut tape) = x.split_tape();
+    let y = correlate(x.clone(), filters, how)?;
+    let (kept, out) = (filters.clone(), y.ghost());
+    tape.add_backward_op(move |outer| {
+        // The inner tape adds to the outer one's gradients of x and the filters, lent to it.
+        let mut inner = Gradients::leaky();
+        swap(inner.get_or_alloc_mut(&x)?, outer.get_or_alloc_mut(&x)?);
+        swap(inner.get_or_alloc_mut(&kept)?, outer.get_or_alloc_mut(&kept)?);
+        outer.try_alloc_for(&out)?;
+        let dy = outer.get(&out);
+        let y = correlate(x.trace(inner), &kept, how)?;
+        let mut inner = y.try_mul(dy)?.try_sum::<Rank0, _>()?.try_backward()?;
+        swap(inner.get_or_alloc_mut(&x)?, outer.get_or_alloc_mut(&x)?);
+        swap(inner.get_or_alloc_mut(&kept)?, outer.get_or_alloc_mut(&kept)?);
+        Ok(())
+    });
+    let mut y = y.put_tape(tape);
+    if let Some(bias) = bias {
+        y = bias.retaped::<T>().try_broadcast_like(y.shape())?.try_add(y)?;
+    }
+    activate(y, how.negative_slope)
+}
+
+/// The norm of x, and the moments of x.
+fn normalize<const C: usize, D: Device<f32>>(
+    x: Maps<C, D, Traced<D>>,
+    Norm { scale, shift, eps, negative_slope }: Norm<'_, C, D>,
+) -> Answer<(Maps<C, D, Traced<D>>, Moments), D> {
+    let shape = *x.shape();
+    let mean = x.with_empty_tape().try_mean::<Rank1<C>, _>()?;
+    let means = mean.as_vec();
+    let x = x.try_sub(mean.try_broadcast_like(&shape)?)?;
+    let variance = x.with_empty_tape().try_square()?.try_mean::<Rank1<C>, _>()?;
+    let variances = variance.as_vec();
+    let deviation = variance.try_add(eps)?.try_sqrt()?.try_broadcast_like(&shape)?;
+    let y = affine(x.try_div(deviation)?, scale, shift)?;
+    let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect();
+    Ok((activate(y, negative_slope)?, Moments { mean: wide(means), variance: wide(variances) }))
 }
 
 /// x for x > 0, else `negative_slope` x.

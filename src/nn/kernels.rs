@@ -46,6 +46,20 @@ pub enum Source {
     Layer,
 }
 
+/// A batch norm in training and the activation after it: act(scale (x - mean) / sqrt(variance + eps) + shift), by the
+/// batch's own mean and biased variance.
+#[derive(Debug)]
+pub struct Norm<'a, const C: usize, D: Device<f32>> {
+    /// The factor of each channel.
+    pub scale: &'a PerChannel<C, D>,
+    /// The offset of each channel.
+    pub shift: &'a PerChannel<C, D>,
+    /// Keeps the divisor from 0.
+    pub eps: f32,
+    /// The factor for negative results.
+    pub negative_slope: f32,
+}
+
 /// Mean and biased variance of each channel over a batch.
 pub struct Moments {
     /// The means.
@@ -60,13 +74,23 @@ pub trait Backend: Debug + Default + Clone + Send + 'static {}
 
 /// A way to compute the networks on a device. Every operation is differentiable unless it says otherwise.
 pub trait Kernels<D: Device<f32>>: Backend {
-    /// act(x * filters + bias), where `*` is the cross-correlation that deep learning calls convolution.
-    fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize, T: Tape<f32, D>>(
-        x: Maps<I, D, T>,
+    /// act(x * filters + bias), without a gradient, where `*` is the cross-correlation that deep learning calls
+    /// convolution.
+    fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
+        x: Maps<I, D>,
         filters: &Filters<O, PER_GROUP, K, D>,
         bias: Option<&PerChannel<O, D>>,
         how: Convolution,
-    ) -> Answer<Maps<O, D, T>, D>;
+    ) -> Answer<Maps<O, D>, D>;
+
+    /// The norm of act(x * filters + bias), and what it found of that.
+    fn convolve_normalize<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
+        x: Maps<I, D, Traced<D>>,
+        filters: &Filters<O, PER_GROUP, K, D>,
+        bias: Option<&PerChannel<O, D>>,
+        how: Convolution,
+        norm: Norm<'_, O, D>,
+    ) -> Answer<(Maps<O, D, Traced<D>>, Moments), D>;
 
     /// factor act(x * filters + bias) + offset, with a factor and an offset per channel, without a gradient.
     fn convolve_mapped<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
@@ -78,16 +102,6 @@ pub trait Kernels<D: Device<f32>>: Backend {
     ) -> Answer<Maps<O, D>, D> {
         Self::rescale(Self::convolve(x, filters, bias, how)?, factor, offset, 1.0)
     }
-
-    /// act(scale (x - mean) / sqrt(variance + eps) + shift) by the batch's own mean and biased variance, which
-    /// it also returns.
-    fn normalize<const C: usize>(
-        x: Maps<C, D, Traced<D>>,
-        scale: &PerChannel<C, D>,
-        shift: &PerChannel<C, D>,
-        eps: f32,
-        negative_slope: f32,
-    ) -> Answer<(Maps<C, D, Traced<D>>, Moments), D>;
 
     /// act(scale x + shift), without a gradient.
     fn rescale<const C: usize>(

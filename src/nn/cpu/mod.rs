@@ -22,7 +22,7 @@ use std::mem::take;
 use dfdx::prelude::*;
 
 use super::kernels::{
-    Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, PerChannel, Rows, Source, Traced,
+    Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, Norm, PerChannel, Rows, Source, Traced,
 };
 use finish::Output;
 use geometry::Geometry;
@@ -48,41 +48,17 @@ pub struct Fused;
 impl Backend for Fused {}
 
 impl Kernels<Cpu> for Fused {
-    fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize, T: Tape<f32, Cpu>>(
-        x: Maps<I, Cpu, T>,
+    fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
+        x: Maps<I, Cpu>,
         filters: &Filters<O, PER_GROUP, K, Cpu>,
         bias: Option<&PerChannel<O, Cpu>>,
         how: Convolution,
-    ) -> Answer<Maps<O, Cpu, T>, Cpu> {
-        let (x, mut tape) = x.split_tape();
+    ) -> Answer<Maps<O, Cpu>, Cpu> {
         let (batch, _, height, width) = *x.shape();
         let geometry = geometry::<I, O, PER_GROUP, K>(how, height, width);
-        let y = convolution::forward(
-            &geometry,
-            values(&x),
-            values(filters),
-            Output { bias: bias.map(values), negative_slope: how.negative_slope, map: None },
-            if T::OWNS_TAPE { Rounding::Careful } else { Rounding::Plain },
-        );
-        let y: Maps<O, Cpu> =
-            x.device().try_tensor_from_vec(y, (batch, Const, geometry.out_height(), geometry.out_width()))?;
-        let (kept, filters, bias) = (y.clone(), filters.clone(), bias.cloned());
-        tape.add_backward_op(move |grads| {
-            let mut dy = take(&mut **grads.get_or_alloc_mut(&kept)?);
-            elementwise::undo_activation(&mut dy, values(&kept), how.negative_slope);
-            if let Some(bias) = bias {
-                let db: &mut Vec<f32> = grads.get_or_alloc_mut(&bias)?;
-                elementwise::sum_per_channel(&dy, batch, db);
-            }
-            let dw = convolution::filter_gradient(&geometry, values(&x), &dy);
-            elementwise::add(grads.get_or_alloc_mut(&filters)?, &dw);
-            if how.input == Source::Layer {
-                let dx: &mut Vec<f32> = grads.get_or_alloc_mut(&x)?;
-                convolution::add_input_gradient(&geometry, &dy, values(&filters), dx);
-            }
-            Ok(())
-        });
-        Ok(y.put_tape(tape))
+        let finish = Output { bias: bias.map(values), negative_slope: how.negative_slope, map: None };
+        let y = convolution::forward(&geometry, values(&x), values(filters), finish, Rounding::Plain);
+        x.device().try_tensor_from_vec(y, (batch, Const, geometry.out_height(), geometry.out_width()))
     }
 
     fn convolve_mapped<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
@@ -100,30 +76,45 @@ impl Kernels<Cpu> for Fused {
         x.device().try_tensor_from_vec(y, (batch, Const, geometry.out_height(), geometry.out_width()))
     }
 
-    fn normalize<const C: usize>(
-        x: Maps<C, Cpu, Traced<Cpu>>,
-        scale: &PerChannel<C, Cpu>,
-        shift: &PerChannel<C, Cpu>,
-        eps: f32,
-        negative_slope: f32,
-    ) -> Answer<(Maps<C, Cpu, Traced<Cpu>>, Moments), Cpu> {
+    // One operation, so that the gradient of what lies between the convolution and the norm takes the place of the
+    // norm's own.
+    fn convolve_normalize<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
+        x: Maps<I, Cpu, Traced<Cpu>>,
+        filters: &Filters<O, PER_GROUP, K, Cpu>,
+        bias: Option<&PerChannel<O, Cpu>>,
+        how: Convolution,
+        Norm { scale, shift, eps, negative_slope }: Norm<'_, O, Cpu>,
+    ) -> Answer<(Maps<O, Cpu, Traced<Cpu>>, Moments), Cpu> {
         let (x, mut tape) = x.split_tape();
-        let shape = *x.shape();
-        let moments = norm::moments(values(&x), shape.0, C);
+        let (batch, _, height, width) = *x.shape();
+        let geometry = geometry::<I, O, PER_GROUP, K>(how, height, width);
+        let finish = Output { bias: bias.map(values), negative_slope: how.negative_slope, map: None };
+        let y = convolution::forward(&geometry, values(&x), values(filters), finish, Rounding::Careful);
+        let moments = norm::moments(&y, batch, O);
         let map = norm::Standardization::new(&moments, values(scale), values(shift), eps);
-        let y = elementwise::rescale(values(&x), shape.0, &map.factor, &map.offset, negative_slope);
-        let y: Maps<C, Cpu> = x.device().try_tensor_from_vec(y, shape)?;
-        let (out, scale, shift) = (y.ghost(), scale.clone(), shift.clone());
+        let z = elementwise::rescale(&y, batch, &map.factor, &map.offset, negative_slope);
+        let shape = (batch, Const, geometry.out_height(), geometry.out_width());
+        let z: Maps<O, Cpu> = x.device().try_tensor_from_vec(z, shape)?;
+        let (out, scale, shift) = (z.ghost(), scale.clone(), shift.clone());
+        let (filters, bias) = (filters.clone(), bias.cloned());
         tape.add_backward_op(move |grads| {
-            let dy = take(&mut **grads.get_or_alloc_mut(&out)?);
-            let sums = map.gradient_sums(values(&x), &dy, shape.0, negative_slope);
+            let mut gradient = take(&mut **grads.get_or_alloc_mut(&out)?);
+            let sums = map.gradient_sums(&y, &gradient, batch, negative_slope);
             elementwise::add(grads.get_or_alloc_mut(&scale)?, &sums.scale());
             elementwise::add(grads.get_or_alloc_mut(&shift)?, &sums.shift());
-            let dx: &mut Vec<f32> = grads.get_or_alloc_mut(&x)?;
-            map.add_input_gradient(values(&x), &dy, shape.0, &sums, negative_slope, dx);
+            map.to_input_gradient(&y, &mut gradient, batch, &sums, (how.negative_slope, negative_slope));
+            if let Some(bias) = bias {
+                elementwise::sum_per_channel(&gradient, batch, grads.get_or_alloc_mut(&bias)?);
+            }
+            let dw = convolution::filter_gradient(&geometry, values(&x), &gradient);
+            elementwise::add(grads.get_or_alloc_mut(&filters)?, &dw);
+            if how.input == Source::Layer {
+                let dx = grads.get_or_alloc_mut(&x)?;
+                convolution::add_input_gradient(&geometry, &gradient, values(&filters), dx);
+            }
             Ok(())
         });
-        Ok((y.put_tape(tape), moments))
+        Ok((z.put_tape(tape), moments))
     }
 
     fn rescale<const C: usize>(

@@ -66,36 +66,35 @@ impl Standardization {
         GradientSums(totals)
     }
 
-    /// dx += the gradient of the input.
-    pub fn add_input_gradient(
+    /// Turns the gradient of the output into that of the input before its own activation, where `x` is the input
+    /// and `slopes` are the factors for negative inputs and outputs.
+    pub fn to_input_gradient(
         &self,
         x: &[f32],
-        dy: &[f32],
+        gradient: &mut [f32],
         batch: usize,
         sums: &GradientSums,
-        negative_slope: f32,
-        dx: &mut [f32],
+        (input_slope, negative_slope): (f32, f32),
     ) {
         let channels = self.factor.len();
         let count = (x.len() / channels) as f64;
         let sample = x.len() / batch;
         let space = sample / channels;
-        dx.par_chunks_mut(sample).zip(x.par_chunks(sample)).zip(dy.par_chunks(sample)).for_each(
-            |((dx, x), dy)| {
-                let maps = dx.chunks_exact_mut(space).zip(x.chunks_exact(space)).zip(dy.chunks_exact(space));
-                for (c, ((dx, x), dy)) in maps.enumerate() {
-                    let [factor, offset, mean, inverse] = self.channel(c);
-                    let [shift, scale] = sums.0[c].map(|sum| (sum / count) as f32);
-                    vectorize(move || {
-                        for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
-                            let scaled = dy * negative_slope;
-                            let g = if factor * x + offset > 0.0 { dy } else { scaled };
-                            *dx += factor * (g - shift - (x - mean) * inverse * scale);
-                        }
-                    });
-                }
-            },
-        );
+        gradient.par_chunks_mut(sample).zip(x.par_chunks(sample)).for_each(|(gradient, x)| {
+            let maps = gradient.chunks_exact_mut(space).zip(x.chunks_exact(space));
+            for (c, (gradient, x)) in maps.enumerate() {
+                let [factor, offset, mean, inverse] = self.channel(c);
+                let [shift, scale] = sums.0[c].map(|sum| (sum / count) as f32);
+                vectorize(move || {
+                    for (d, &x) in gradient.iter_mut().zip(x) {
+                        let scaled = *d * negative_slope;
+                        let g = if factor * x + offset > 0.0 { *d } else { scaled };
+                        let g = factor * (g - shift - (x - mean) * inverse * scale);
+                        *d = g * if x > 0.0 { 1.0 } else { input_slope };
+                    }
+                });
+            }
+        });
     }
 
     fn channel(&self, c: usize) -> [f32; 4] {

@@ -45,7 +45,7 @@ impl<const O: usize, A: Slope, B: Kernels<D>, D: Device<f32>> ModuleMut<Maps<3, 
     type Error = D::Err;
 
     fn try_forward_mut(&mut self, x: Maps<3, D, Traced<D>>) -> Answer<Self::Output, D> {
-        self.bn1.try_forward_mut(B::convolve(x, &self.conv1, None, bare(2, 3, Source::Images))?)
+        self.bn1.train_after_convolution(x, &self.conv1, None, bare(2, 3, Source::Images))
     }
 }
 
@@ -90,7 +90,7 @@ impl<const I: usize, const O: usize, const S: usize, B: Kernels<D>, D: Device<f3
     type Error = D::Err;
 
     fn try_forward_mut(&mut self, x: Maps<I, D, Traced<D>>) -> Answer<Self::Output, D> {
-        self.norm.try_forward_mut(B::convolve(x, &self.conv, None, bare(S, 0, Source::Layer))?)
+        self.norm.train_after_convolution(x, &self.conv, None, bare(S, 0, Source::Layer))
     }
 }
 
@@ -228,9 +228,9 @@ where
 
     fn try_forward_mut(&mut self, x: Maps<I, D, Traced<D>>) -> Answer<Self::Output, D> {
         let direct = self.shortcut.try_forward_mut(x.with_empty_tape())?;
-        let x = self.bn1.try_forward_mut(B::convolve(x, &self.conv1, None, bare(1, 0, Source::Layer))?)?;
-        let x = self.bn2.try_forward_mut(B::convolve(x, &self.conv2, None, bare(S, 1, Source::Layer))?)?;
-        let x = self.bn3.try_forward_mut(B::convolve(x, &self.conv3, None, bare(1, 0, Source::Layer))?)?;
+        let x = self.bn1.train_after_convolution(x, &self.conv1, None, bare(1, 0, Source::Layer))?;
+        let x = self.bn2.train_after_convolution(x, &self.conv2, None, bare(S, 1, Source::Layer))?;
+        let x = self.bn3.train_after_convolution(x, &self.conv3, None, bare(1, 0, Source::Layer))?;
         B::join(x, direct, A::NEGATIVE)
     }
 }

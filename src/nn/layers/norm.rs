@@ -6,7 +6,9 @@ use std::marker::PhantomData;
 
 use dfdx::prelude::*;
 
-use crate::nn::kernels::{Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, PerChannel, Traced};
+use crate::nn::kernels::{
+    Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, Norm, PerChannel, Traced,
+};
 
 use super::activation::Slope;
 
@@ -70,6 +72,21 @@ impl<const C: usize, A: Slope, B: Kernels<D>, D: Device<f32>> BatchNorm<C, A, B,
         Ok((scale, shift))
     }
 
+    /// In training, a convolution and this norm after it.
+    pub(super) fn train_after_convolution<const I: usize, const PER_GROUP: usize, const K: usize>(
+        &mut self,
+        x: Maps<I, D, Traced<D>>,
+        filters: &Filters<C, PER_GROUP, K, D>,
+        bias: Option<&PerChannel<C, D>>,
+        how: Convolution,
+    ) -> Answer<Maps<C, D, Traced<D>>, D> {
+        let norm = Norm { scale: &self.weight, shift: &self.bias, eps: EPS, negative_slope: A::NEGATIVE };
+        let (y, moments) = B::convolve_normalize(x, filters, bias, how, norm)?;
+        let (batch, _, height, width) = *y.shape();
+        self.track(&moments, batch * height * width);
+        Ok(y)
+    }
+
     /// In evaluation, what a convolution without bias and this norm after it give together: one convolution, since
     /// both are linear.
     pub(super) fn after_convolution<const I: usize, const PER_GROUP: usize, const K: usize>(
@@ -97,19 +114,5 @@ impl<const C: usize, A: Slope, B: Kernels<D>, D: Device<f32>> BatchNorm<C, A, B,
         mix(&mut self.running_mean, &batch.mean, 1.0);
         mix(&mut self.running_var, &batch.variance, unbiased);
         self.num_batches_tracked += 1;
-    }
-}
-
-impl<const C: usize, A: Slope, B: Kernels<D>, D: Device<f32>> ModuleMut<Maps<C, D, Traced<D>>>
-    for BatchNorm<C, A, B, D>
-{
-    type Output = Maps<C, D, Traced<D>>;
-    type Error = D::Err;
-
-    fn try_forward_mut(&mut self, x: Maps<C, D, Traced<D>>) -> Answer<Self::Output, D> {
-        let (batch, _, height, width) = *x.shape();
-        let (y, moments) = B::normalize(x, &self.weight, &self.bias, EPS, A::NEGATIVE)?;
-        self.track(&moments, batch * height * width);
-        Ok(y)
     }
 }
