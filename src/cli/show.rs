@@ -44,9 +44,9 @@ pub(super) fn show(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure
         if args.log || args.json {
             let views = every_stage(experiment, &planner, &store);
             if args.log {
-                print_logs(experiment, &views, &store, out)?
+                print_logs(experiment, &views, &store, out)?;
             } else {
-                writeln!(out, "{:#}", all_to_json(experiment, &views))?
+                writeln!(out, "{:#}", all_to_json(experiment, &views))?;
             }
         } else {
             write!(out, "{}", overview(experiment, &planner))?;
