@@ -38,6 +38,24 @@ impl Folders {
     pub(super) fn store(&self) -> Store {
         Store::at(&self.cache)
     }
+
+    /// Refuses folders in which a run had better not write.
+    pub(super) fn are_ours(&self) -> Result<(), Failure> {
+        let Folders { cache, data } = self;
+        if data.exists() && !data.is_dir() {
+            let message =
+                format!("--data {}: that is a file; name a directory for links to results", data.display());
+            return Err(Failure::Usage(message));
+        }
+        if self.store().is_of_others() {
+            let message = format!(
+                "--cache {}: that directory is in use for something else; name an empty or a new one, or a store",
+                cache.display()
+            );
+            return Err(Failure::Usage(message));
+        }
+        Ok(())
+    }
 }
 
 impl PipelineArgs {
@@ -46,6 +64,16 @@ impl PipelineArgs {
         let registry = Registry::new(&stages::kinds());
         let experiment = Experiment::open(&self.pipeline, &self.settings, registry);
         Ok(Box::leak(Box::new(experiment.map_err(Failure::Pipeline)?)))
+    }
+
+    /// Refuses to go on if files that the stages read are not there.
+    pub(super) fn find_files(
+        &self,
+        experiment: &Experiment,
+        stages: &BTreeSet<StageId>,
+    ) -> Result<(), Failure> {
+        let problems = experiment.unreadable_files(stages, &self.folders.data);
+        if problems.is_empty() { Ok(()) } else { Err(Failure::Pipeline(problems)) }
     }
 
     /// The question whether anything is left to do, for memory to answer.

@@ -25,7 +25,7 @@ pub(super) struct Args {
     cache: PathBuf,
     /// Print one JSON document.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 pub(super) fn compare(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {

@@ -28,7 +28,7 @@ pub(super) struct Args {
     cache: PathBuf,
     /// Print one JSON document.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// One thing that was looked at.

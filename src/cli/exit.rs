@@ -3,8 +3,11 @@
 use std::io;
 use std::process::ExitCode;
 
+use serde_json::{Value, json};
+
 use super::say::say;
-use crate::pipeline::Problems;
+use super::words::count;
+use crate::pipeline::{Problem, Problems};
 
 /// A stage failed, or something could not be read or written.
 pub(super) const FAILED: u8 = 1;
@@ -29,9 +32,7 @@ impl Failure {
     pub(super) fn report(self) -> ExitCode {
         match self {
             Failure::Pipeline(problems) => {
-                let count = problems.len();
-                let noun = if count == 1 { "problem" } else { "problems" };
-                say(format_args!("{problems}\n\n{count} {noun} found; nothing was run"));
+                say(format_args!("{problems}\n\n{}", found(&problems)));
                 ExitCode::from(WRONG)
             }
             Failure::Usage(message) => {
@@ -46,6 +47,24 @@ impl Failure {
             }
         }
     }
+
+    /// The same as an event for programs.
+    pub(super) fn to_json(&self) -> Value {
+        let (message, problems) = match self {
+            Failure::Pipeline(problems) => (found(problems), problems.iter().map(problem).collect()),
+            Failure::Usage(message) => (message.clone(), Vec::new()),
+            Failure::Other(error) => (format!("{error:#}"), Vec::new()),
+        };
+        json!({ "event": "error", "message": message, "problems": problems })
+    }
+}
+
+fn found(problems: &Problems) -> String {
+    format!("{} found; nothing was run", count(problems.len(), "problem"))
+}
+
+fn problem(problem: &Problem) -> Value {
+    json!({ "place": problem.place.to_string(), "message": problem.message, "notes": problem.notes })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -80,7 +80,30 @@ pub fn main() -> ExitCode {
         out.flush()?;
         Ok(code)
     });
-    outcome.unwrap_or_else(Failure::report)
+    outcome.unwrap_or_else(|failure| {
+        if cli.command.is_json() {
+            // Whoever reads may have gone; the message and the exit code tell the rest.
+            let _ = writeln!(out, "{}", failure.to_json()).and_then(|()| out.flush());
+        }
+        failure.report()
+    })
+}
+
+impl Command {
+    /// Whether the output is for programs.
+    fn is_json(&self) -> bool {
+        match self {
+            Command::Run(args) => args.json,
+            Command::Status(args) => args.json,
+            Command::Why(args) => args.json,
+            Command::Show(args) => args.json,
+            Command::Runs(args) => args.json,
+            Command::Compare(args) => args.json,
+            Command::Doctor(args) => args.json,
+            Command::Cache(command) => command.is_json(),
+            Command::Graph(_) | Command::Get(_) | Command::Bench(_) | Command::Schema(_) => false,
+        }
+    }
 }
 
 fn dispatch(command: &Command, out: &mut dyn Write) -> Result<ExitCode, Failure> {

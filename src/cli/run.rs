@@ -34,10 +34,10 @@ pub(super) struct Args {
     #[arg(long)]
     dry_run: bool,
     /// Stages at the same time [default: the number of threads].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     jobs: Option<NonZero<usize>>,
     /// Cores to use; results do not depend on it [default: all].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     threads: Option<NonZero<usize>>,
     #[command(flatten)]
     device: DeviceArgs,
@@ -46,7 +46,7 @@ pub(super) struct Args {
     keep_going: bool,
     /// Print one JSON event per line on standard output.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 static STOP: Stop = Stop::new();
@@ -56,6 +56,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZero::get);
     // Fails only if a pool was built before, so it comes before anything that uses one.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    args.pipeline.folders.are_ours()?;
     let store = args.pipeline.folders.store();
     let found = args.device.find()?;
     let registry = Registry::new(&stages::kinds());
@@ -73,6 +74,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
         let name = &experiment.pipeline.stage(*left_out).name;
         return Err(Failure::Usage(format!("--force {name}: --stage leaves that stage out")));
     }
+    args.pipeline.find_files(experiment, &selection)?;
     let planner = Planner::new(experiment, &store, found.device, forced.into_iter().collect());
     if args.dry_run {
         status::print(&experiment.pipeline.name, &planner.plan(&selection), args.json, out)?;
@@ -111,7 +113,8 @@ fn nothing_to_do(
         return Ok(ExitCode::SUCCESS);
     }
     let stages = settled.iter().map(|settled| (settled.stage.clone(), State::Reused)).collect();
-    let summary = Summary { stages, results: Vec::new(), seconds: started.elapsed().as_secs_f64() };
+    let summary =
+        Summary { stages, results: Vec::new(), seconds: started.elapsed().as_secs_f64(), interrupted: false };
     if args.json {
         let json = Json::new();
         for Settled { stage, key, metrics, .. } in settled {
@@ -136,8 +139,14 @@ fn find_stages(experiment: &Experiment, names: &[String]) -> Result<Vec<StageId>
     names.iter().map(|name| find_stage(experiment, name)).collect()
 }
 
+fn at_least_one(text: &str) -> Result<NonZero<usize>, String> {
+    text.parse().map_err(|_| {
+        "write a whole number from 1; without the option it is as many as there are cores".to_owned()
+    })
+}
+
 fn exit_code(summary: &Summary) -> ExitCode {
-    if summary.ended(State::Interrupted).next().is_some() {
+    if summary.interrupted {
         ExitCode::from(INTERRUPTED)
     } else if summary.ended(State::Failed).next().is_some() {
         ExitCode::from(FAILED)

@@ -1,7 +1,7 @@
 //! `stlpipe runs`: what was run, when, and how good it was, out of the store's log. A run that changed nothing is not
 //! logged. A run is named by its pipeline and how many came after it: `ver_2_3~0` is the newest.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,7 +27,7 @@ pub(super) struct Args {
     cache: PathBuf,
     /// Print one JSON document.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 pub(super) fn runs(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
@@ -35,6 +35,9 @@ pub(super) fn runs(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure
     let mut runs = logged(&store)?;
     if let Some(text) = &args.pipeline {
         let name = pipeline_name(text)?;
+        if !runs.iter().any(|run| run.log.pipeline == name) {
+            return Err(Failure::Usage(no_run(&name, &runs, &args.cache)));
+        }
         runs.retain(|run| run.log.pipeline == name);
     }
     if args.json {
@@ -62,6 +65,17 @@ pub(super) fn runs(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure
         write!(out, "{}", table(&rows))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// That a pipeline has no run, and which have.
+fn no_run(name: &str, runs: &[Run], cache: &Path) -> String {
+    let known: BTreeSet<&str> = runs.iter().map(|run| run.log.pipeline.as_str()).collect();
+    let there = if known.is_empty() {
+        "there are no runs at all".to_owned()
+    } else {
+        format!("there are runs of {}", known.iter().copied().collect::<Vec<_>>().join(", "))
+    };
+    format!("no run of `{name}` in {}{}; {there}", cache.display(), nearest(name, known.into_iter()))
 }
 
 /// What to say of a run that did not get a result of every stage.

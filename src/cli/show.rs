@@ -28,12 +28,12 @@ pub(super) struct Args {
     /// Draw a sheet of pictures of a dataset.
     #[arg(long, value_name = "FILE", requires = "target")]
     png: Option<PathBuf>,
-    /// Print what the stage said while its result was computed.
-    #[arg(long, requires = "target", conflicts_with = "png")]
+    /// Print what the stage said while its result was computed, or what every stage said.
+    #[arg(long, conflicts_with = "png")]
     log: bool,
     /// Print one JSON document.
-    #[arg(long, requires = "target", conflicts_with = "log")]
-    json: bool,
+    #[arg(long, conflicts_with = "log")]
+    pub json: bool,
 }
 
 pub(super) fn show(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
@@ -41,7 +41,16 @@ pub(super) fn show(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure
     let store = args.pipeline.folders.store();
     let planner = look(experiment, &store, args.device.find()?.device);
     let Some(text) = &args.target else {
-        write!(out, "{}", overview(experiment, &planner))?;
+        if args.log || args.json {
+            let views = every_stage(experiment, &planner, &store);
+            if args.log {
+                print_logs(experiment, &views, &store, out)?;
+            } else {
+                writeln!(out, "{:#}", all_to_json(experiment, &views))?;
+            }
+        } else {
+            write!(out, "{}", overview(experiment, &planner))?;
+        }
         return Ok(ExitCode::SUCCESS);
     };
     let target = target::find(experiment, text)?;
@@ -81,6 +90,44 @@ fn overview(experiment: &Experiment, planner: &Planner<'_>) -> String {
     format!("{}{title}\n\n{}", experiment.pipeline.name, table(&rows))
 }
 
+/// Every stage, inputs before their users.
+fn every_stage<'a>(experiment: &'a Experiment, planner: &Planner<'_>, store: &Store) -> Vec<StageView<'a>> {
+    let steps = planner.plan(&experiment.everything()).steps;
+    let order = experiment.graph.order().iter();
+    let views = order.zip(steps).map(|(id, (_, decision))| {
+        StageView::of(experiment, planner, store, Target { id: *id, port: None }, decision)
+    });
+    views.collect()
+}
+
+fn all_to_json(experiment: &Experiment, views: &[StageView<'_>]) -> Value {
+    json!({
+        "pipeline": experiment.pipeline.name,
+        "about": experiment.pipeline.about,
+        "stages": views.iter().map(StageView::to_json).collect::<Vec<_>>(),
+    })
+}
+
+/// What every stage said, under its name.
+fn print_logs(
+    experiment: &Experiment,
+    views: &[StageView<'_>],
+    store: &Store,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let said: Vec<_> =
+        views.iter().filter(|view| view.record.as_ref().is_some_and(|r| r.log.is_some())).collect();
+    if said.is_empty() {
+        return Err(Failure::Usage(format!("no stage of {} has a log yet", experiment.pipeline.name)));
+    }
+    for (nth, view) in said.into_iter().enumerate() {
+        let gap = if nth == 0 { "" } else { "\n" };
+        writeln!(out, "{gap}== {} ==", experiment.pipeline.stage(view.target.id).name)?;
+        view.print_log(store, out)?;
+    }
+    Ok(())
+}
+
 /// What there is to say about one stage.
 struct StageView<'a> {
     experiment: &'a Experiment,
@@ -98,6 +145,16 @@ impl<'a> StageView<'a> {
     fn new(experiment: &'a Experiment, planner: &Planner<'_>, store: &Store, target: Target<'a>) -> Self {
         let plan = planner.plan(&experiment.with_ancestors(&[target.id]));
         let (_, decision) = plan.steps.into_iter().next_back().expect("the selection holds the stage itself");
+        StageView::of(experiment, planner, store, target, decision)
+    }
+
+    fn of(
+        experiment: &'a Experiment,
+        planner: &Planner<'_>,
+        store: &Store,
+        target: Target<'a>,
+        decision: Decision,
+    ) -> Self {
         let name = experiment.pipeline.stage(target.id).name.as_str();
         let record = match &decision.verdict {
             Verdict::Reuse(record) => Some((**record).clone()),

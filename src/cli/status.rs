@@ -21,7 +21,7 @@ pub(super) struct Args {
     device: DeviceArgs,
     /// Print one JSON document.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 pub(super) fn status(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
@@ -33,7 +33,9 @@ pub(super) fn status(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failu
         return Ok(ExitCode::SUCCESS);
     }
     let experiment = args.pipeline.open()?;
-    let plan = look(experiment, &store, device).plan(&experiment.everything());
+    let everything = experiment.everything();
+    args.pipeline.find_files(experiment, &everything)?;
+    let plan = look(experiment, &store, device).plan(&everything);
     print(&experiment.pipeline.name, &plan, args.json, out)?;
     // The process ends here, which is quicker than taking the plan apart.
     std::mem::forget(plan);

@@ -26,7 +26,7 @@ pub(super) struct Args {
     device: DeviceArgs,
     /// Print one JSON document.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 pub(super) fn why(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {

@@ -84,6 +84,19 @@ pub(super) fn count(n: usize, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 
+/// `1 damaged file`, `2 damaged files`, given `damaged files`: the first word in the plural loses its `s`.
+pub(super) fn counted(n: usize, plural: &str) -> String {
+    let end = plural.split_inclusive(' ').scan(0, |end, word| {
+        *end += word.len();
+        Some((*end - word.len() + word.trim_end().len(), word))
+    });
+    let mut ends = end.filter(|(_, word)| word.trim_end().ends_with('s')).map(|(end, _)| end);
+    match ends.next().filter(|_| n == 1) {
+        Some(end) => format!("1 {}{}", &plural[..end - 1], &plural[end..]),
+        None => format!("{n} {plural}"),
+    }
+}
+
 /// `the stage is`, `all 7 stages are`.
 pub(super) fn all_stages_are(n: usize) -> String {
     if n == 1 { "the stage is".to_owned() } else { format!("all {n} stages are") }
@@ -124,6 +137,8 @@ mod tests {
         assert_eq!([duration(0.004), duration(3.21), duration(725.0)], ["4 ms", "3.2 s", "12 min 05 s"]);
         assert_eq!([duration(0.0001), duration(12_000.0)], ["under 1 ms", "3 h 20 min"]);
         assert_eq!([count(1, "stage"), count(0, "stage")], ["1 stage", "0 stages"]);
+        assert_eq!([counted(1, "damaged files"), counted(2, "views")], ["1 damaged file", "2 views"]);
+        assert_eq!([counted(1, "logs of runs"), counted(1, "views")], ["1 log of runs", "1 view"]);
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub enum Detail {
     ToRun(Vec<Reason>, Outlook),
     /// Why it does not run.
     Because(Reason),
+    /// The run was interrupted before its turn came.
+    NotBegun,
     /// Who computes the same key.
     Held(Holder),
     /// The figures of its result.

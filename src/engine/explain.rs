@@ -1,14 +1,12 @@
 //! Turns the difference between a key and that of the last result into reasons: with the place of every value, and
 //! for an input with what changed before it. Whether a stage runs is not decided here.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-
-use serde_json::Value;
 
 use super::Experiment;
 use super::key::{Difference, KeyParts};
+use super::outside::param_naming;
 use super::past::{Earlier, Past};
 use super::reason::{Cause, Causes, FileChange, InputChange, Reason};
 use crate::pipeline::StageId;
@@ -59,7 +57,7 @@ impl<'a> Explainer<'a> {
         depth: usize,
     ) -> (Vec<Reason>, bool) {
         let decl = self.experiment.pipeline.stage(id);
-        let differences = parts.differences(earlier);
+        let differences = parts.changes(earlier);
         let other_kind = parts.kind != earlier.kind;
         let mut reasons = Vec::with_capacity(differences.len());
         let mut complete = true;
@@ -201,7 +199,7 @@ impl<'a> Explainer<'a> {
     fn file(&self, id: StageId, name: &str, was: bool, is: bool) -> Reason {
         let stage = &self.experiment.pipeline.stage(id).stage;
         let path = stage.identity().files.remove(name);
-        let param = path.as_ref().and_then(|path| param_naming(&stage.params(), path));
+        let param = path.as_ref().and_then(|path| param_naming(&stage.params(), path)?.into_iter().next());
         let name = path.map_or(name.to_owned(), |path| path.display().to_string());
         let change = match (was, is) {
             (false, _) => FileChange::Appeared,
@@ -210,19 +208,4 @@ impl<'a> Explainer<'a> {
         };
         Reason::File { param, name, change }
     }
-}
-
-/// The parameter that names a file or a folder above it.
-fn param_naming(params: &Value, path: &Path) -> Option<String> {
-    let named = |text: &str| {
-        let text = text.strip_prefix("file://").unwrap_or(text);
-        !text.is_empty() && path.starts_with(PathBuf::from(text))
-    };
-    let names = |value: &Value| match value {
-        Value::String(text) => named(text),
-        Value::Array(items) => items.iter().filter_map(Value::as_str).any(named),
-        _ => false,
-    };
-    let params: BTreeMap<&String, &Value> = params.as_object()?.iter().collect();
-    params.into_iter().find(|(_, value)| names(value)).map(|(name, _)| name.clone())
 }

@@ -139,6 +139,20 @@ impl KeyParts {
             .collect()
     }
 
+    /// The same as people see it: where a parameter has another shape than before, that is one difference, told whole.
+    #[must_use]
+    pub fn changes(&self, earlier: &KeyParts) -> Vec<Difference> {
+        let mut whole = Vec::new();
+        if let (Value::Object(old), Value::Object(new)) = (&earlier.params, &self.params) {
+            reshaped_in(&mut vec!["params".to_owned()], old, new, &mut whole);
+        }
+        let mut changes = self.differences(earlier);
+        changes.retain(|leaf| !whole.iter().any(|change| leaf.path.starts_with(&change.path)));
+        changes.extend(whole);
+        changes.sort_by(|a, b| a.path.cmp(&b.path));
+        changes
+    }
+
     fn walk(&self, visit: &mut dyn FnMut(&[Step], &str)) {
         let KeyParts { kind, version, params, inputs, files, device } = self;
         visit(&[Step::Name("kind")], kind);
@@ -195,6 +209,47 @@ fn walk_value<'a>(path: &mut Vec<Step<'a>>, value: &'a Value, visit: &mut dyn Fn
         }
         leaf => visit(path, &leaf.to_string()),
     }
+}
+
+/// Finds what has another shape among the entries that two maps share.
+fn reshaped_in(
+    path: &mut Vec<String>,
+    old: &serde_json::Map<String, Value>,
+    new: &serde_json::Map<String, Value>,
+    found: &mut Vec<Difference>,
+) {
+    for (name, old) in old {
+        if let Some(new) = new.get(name) {
+            path.push(name.clone());
+            reshaped(path, old, new, found);
+            path.pop();
+        }
+    }
+}
+
+/// Finds what was no map or list and is one now, or the other way round, and maps that have no entry in common.
+fn reshaped(path: &mut Vec<String>, old: &Value, new: &Value, found: &mut Vec<Difference>) {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) if old.keys().any(|name| new.contains_key(name)) => {
+            reshaped_in(path, old, new, found);
+        }
+        (Value::Array(old), Value::Array(new)) if old.is_empty() == new.is_empty() => {
+            for (position, (old, new)) in old.iter().zip(new).enumerate() {
+                path.push(position.to_string());
+                reshaped(path, old, new, found);
+                path.pop();
+            }
+        }
+        (old, new) if old == new || !has_inside(old) && !has_inside(new) => {}
+        (old, new) => {
+            let (old, new) = (Some(old.to_string()), Some(new.to_string()));
+            found.push(Difference { path: path.clone(), old, new });
+        }
+    }
+}
+
+fn has_inside(value: &Value) -> bool {
+    matches!(value, Value::Array(_) | Value::Object(_))
 }
 
 #[cfg(test)]
@@ -289,5 +344,30 @@ mod tests {
                 difference("params.transforms.0.resize", Some("80"), Some("96")),
             ]
         );
+    }
+
+    #[test]
+    fn a_parameter_of_another_shape_is_one_change() {
+        let change = |old: Value, new: Value| -> Vec<String> {
+            let told = |text: Option<String>| text.unwrap_or("nothing".to_owned());
+            let changes = parts(json!({"x": new})).changes(&parts(json!({"x": old})));
+            let line = |d: Difference| format!("{} {} {}", d.path[1..].join("."), told(d.old), told(d.new));
+            changes.into_iter().map(line).collect()
+        };
+        assert_eq!(
+            change(json!({"step": 50, "gamma": 0.1}), json!("cosine")),
+            [r#"x {"step":50,"gamma":0.1} "cosine""#]
+        );
+        assert_eq!(
+            change(json!([{"rotate": 45}, {"hflip": 0.5}]), json!([{"resize": 96}])),
+            [r#"x.0 {"rotate":45} {"resize":96}"#, "x.1.hflip 0.5 nothing"]
+        );
+        assert_eq!(
+            change(json!({"a": 1, "b": 2}), json!({"a": 3, "c": 2})),
+            ["x.a 1 3", "x.b 2 nothing", "x.c nothing 2"]
+        );
+        assert_eq!(change(json!([]), json!(["a", "b"])), [r#"x [] ["a","b"]"#]);
+        assert_eq!(change(json!(1), json!("one")), [r#"x 1 "one""#]);
+        assert!(change(json!({"a": {}}), json!({"a": {}})).is_empty());
     }
 }

@@ -7,6 +7,7 @@ mod explain;
 mod job;
 mod key;
 mod outlook;
+mod outside;
 mod past;
 mod planner;
 mod reason;

@@ -121,7 +121,7 @@ impl<'a> Planner<'a> {
         }
         let identity = decl.stage.identity();
         let growth = identity.growth;
-        let files = match self.digest_files(&identity) {
+        let files = match self.digest_files(id, &identity) {
             Ok(files) => files,
             Err(unreadable) => {
                 let (verdict, outlook) = (Verdict::Run(unreadable), Outlook::default());
@@ -227,15 +227,20 @@ impl<'a> Planner<'a> {
     }
 
     /// The digests of the files outside the store, by name; or which cannot be read.
-    pub(super) fn digest_files(&self, identity: &Identity) -> Result<BTreeMap<String, Digest>, Vec<Reason>> {
+    pub(super) fn digest_files(
+        &self,
+        id: StageId,
+        identity: &Identity,
+    ) -> Result<BTreeMap<String, Digest>, Vec<Reason>> {
         let mut digests = BTreeMap::new();
         let mut unreadable = Vec::new();
         for (name, path) in &identity.files {
             match self.store.digest_of(path) {
                 Ok(digest) => drop(digests.insert(name.clone(), digest)),
                 Err(error) => {
+                    let place = self.experiment.place_of_file(id, path);
                     let (path, error) = (path.display().to_string(), error.to_string());
-                    unreadable.push(Reason::Unreadable { path, error });
+                    unreadable.push(Reason::Unreadable { path, error, place });
                 }
             }
         }

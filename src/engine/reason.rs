@@ -66,6 +66,8 @@ pub enum Reason {
         path: String,
         /// What the system said.
         error: String,
+        /// Where it is named.
+        place: Option<Place>,
     },
     /// The result was there and is damaged.
     Damaged(Damage),
@@ -142,8 +144,11 @@ impl fmt::Display for Reason {
             Reason::FirstRun => f.write_str("first run"),
             Reason::Forced => f.write_str("forced"),
             Reason::Param { field, old, new, place } => {
-                let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
-                write!(f, "{field} {} -> {}", word(old), word(new))?;
+                match (old, new) {
+                    (Some(old), Some(new)) => write!(f, "{field} {old} -> {new}")?,
+                    (None, new) => write!(f, "{field} added: {}", new.as_deref().unwrap_or("null"))?,
+                    (Some(old), None) => write!(f, "{field} removed, was {old}")?,
+                }
                 match place {
                     None if new.is_some() => f.write_str(" (default)"),
                     place => write!(f, "{}", At(place.as_ref())),
@@ -177,7 +182,9 @@ impl fmt::Display for Reason {
                     FileChange::Gone => write!(f, "{name} is no longer read"),
                 }
             }
-            Reason::Unreadable { path, error } => write!(f, "{path}: {error}"),
+            Reason::Unreadable { path, error, place } => {
+                write!(f, "{path}: {error}{}", At(place.as_ref()))
+            }
             Reason::Damaged(Damage { port, blob, missing: true }) => {
                 write!(f, "output lost: blob {}.. missing ({port})", blob.short())
             }

@@ -52,6 +52,8 @@ pub struct Summary {
     pub results: Vec<(StageName, Arc<Record>)>,
     /// How long the run took.
     pub seconds: f64,
+    /// Whether a request to stop kept it from going through all stages.
+    pub interrupted: bool,
 }
 
 impl Summary {
@@ -97,6 +99,7 @@ pub fn run(
         running: BTreeMap::new(),
         keeping: BTreeMap::new(),
         ending: false,
+        interrupted: false,
         warned_of_links: false,
         limits,
         position: vec![0; count],
@@ -109,6 +112,7 @@ pub fn run(
         stages: order().map(|id| (name(*id), run.states[id.0])).collect(),
         results: results.collect(),
         seconds: started.elapsed().as_secs_f64(),
+        interrupted: run.interrupted,
     };
     run.log(&summary)?;
     Ok(summary)
@@ -139,6 +143,8 @@ struct Run<'a> {
     keeping: BTreeMap<StageId, Instant>,
     /// After a failure that ends the run: what runs is finished and results are looked up, nothing is started.
     ending: bool,
+    /// A stage was stopped, or not begun, because of a request to stop.
+    interrupted: bool,
     /// One warning about the data folder is enough.
     warned_of_links: bool,
 }
@@ -303,7 +309,10 @@ impl<'a> Run<'a> {
         match ending {
             Ending::Made(record) => return self.settle(id, Signal::Published, record, seconds),
             Ending::Found(record) => return self.settle(id, Signal::Hit, record, seconds),
-            Ending::Interrupted => self.change(id, Signal::Stopped, seconds, Detail::None),
+            Ending::Interrupted => {
+                self.interrupted = true;
+                self.change(id, Signal::Stopped, seconds, Detail::None);
+            }
             Ending::Failed(message) => {
                 self.change(id, Signal::Broke, seconds, Detail::Error(message));
                 self.give_up_behind(id);
@@ -335,10 +344,12 @@ impl<'a> Run<'a> {
 
     /// Nothing runs any more, so whatever is not over, after an interruption or a failure, will not come to be.
     fn end_the_rest(&mut self) {
-        let signal = if self.stop.is_requested() { Signal::Stopped } else { Signal::GivenUp };
+        let is_stopped = self.stop.is_requested();
         for id in self.selection {
             if !self.states[id.0].is_final() {
-                self.change(*id, signal, 0.0, Detail::None);
+                self.interrupted |= is_stopped;
+                let detail = if is_stopped { Detail::NotBegun } else { Detail::None };
+                self.change(*id, Signal::GivenUp, 0.0, detail);
             }
         }
     }

@@ -19,9 +19,9 @@ pub enum State {
     Done,
     /// It ran and failed.
     Failed,
-    /// It did not run, because an input failed or because the run ended early after another failure.
+    /// It did not run, because an input failed or because the run ended early, after another failure or a request to stop.
     Skipped,
-    /// It was stopped, or not started, because the run was interrupted.
+    /// It was stopped because the run was interrupted.
     Interrupted,
 }
 

@@ -92,7 +92,7 @@ impl Worker<'_> {
         if let Err(error) = outcome.unwrap_or_else(|_| Err(bug())) {
             return Err(with_what_is_left(error, &slot, &aside));
         }
-        let files = self.planner.digest_files(&identity);
+        let files = self.planner.digest_files(self.id, &identity);
         if files.as_ref() != Ok(&self.parts.files) {
             let message = "a file it reads changed while it ran, so nothing was kept; run it again";
             return Err(StageError::message(message));

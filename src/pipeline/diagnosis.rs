@@ -20,7 +20,7 @@ pub(super) struct Flaw {
 pub(super) fn diagnose(text: &str, error: &serde_yaml::Error) -> (Option<Value>, Vec<Flaw>) {
     let marks = Marks::new(text);
     let hopeless = |span: Span, message: String| {
-        let hint = tab_hint(text, span.line);
+        let hint = tab_hint(text, span.line).or_else(|| reference_hint(text, span.line));
         (None, vec![Flaw { span, path: vec![], message, hint }])
     };
     if let Some(span) = marks.second_document {
@@ -64,6 +64,17 @@ fn tab_hint(text: &str, line: usize) -> Option<String> {
     let line = text.lines().nth(line.saturating_sub(1))?;
     let indent = &line[..line.len() - line.trim_start().len()];
     indent.contains('\t').then(|| "YAML is indented with spaces; this line starts with a tab".into())
+}
+
+/// Braces of a reference are those of a map to YAML where it stands in one.
+fn reference_hint(text: &str, line: usize) -> Option<String> {
+    // The parser may notice only on the line after.
+    let lines = text.lines().take(line).skip(line.saturating_sub(2));
+    let in_flow = |line: &&str| line.find("${").is_some_and(|at| line[..at].contains(['{', '[']));
+    let start = lines.filter(in_flow).last()?;
+    let reference = &start[start.find("${")?..];
+    let reference = &reference[..reference.find('}').map_or(reference.len(), |end| end + 1)];
+    Some(format!("inside `{{ }}` and `[ ]` put quotes around it: \"{reference}\""))
 }
 
 /// More nodes than this come from aliases that repeat too much.

@@ -224,10 +224,15 @@ impl<'de> Deserializer<'de> for &Param<'_> {
                 [(name, content)] => visitor
                     .visit_enum(Choice { name, content: Some(content) })
                     .map_err(|fault| fault.under(*name)),
-                entries => {
-                    let message = format!("expected a map of one entry, found {}", entries.len());
-                    Err(de::Error::custom(message))
-                }
+                entries => match entries.iter().find(|(name, _)| !variants.contains(name)) {
+                    Some((name, _)) => Err(de::Error::unknown_variant(name, variants)),
+                    None => {
+                        let found: Vec<String> =
+                            entries.iter().map(|(name, _)| format!("`{name}`")).collect();
+                        let found = if found.is_empty() { "none".into() } else { found.join(" and ") };
+                        Err(de::Error::custom(format!("expected exactly one entry, found {found}")))
+                    }
+                },
             },
             other => {
                 let names: Vec<String> = variants.iter().map(|name| format!("`{name}`")).collect();
@@ -307,7 +312,10 @@ impl<'de> VariantAccess<'de> for Choice<'_> {
     fn unit_variant(self) -> Result<(), Fault> {
         match self.content {
             None | Some(Param::StandIn | Param::Scalar(Value::Null)) => Ok(()),
-            Some(_) => Err(de::Error::custom(format!("`{}` takes no value", self.name))),
+            Some(_) => {
+                let message = format!("`{0}` takes no value; write `{0}` in place of the map", self.name);
+                Err(de::Error::custom(message))
+            }
         }
     }
 

@@ -203,15 +203,16 @@ mod tests {
     #[test]
     fn numbers_out_of_range_and_lists_of_wrong_length_are_explained() {
         let params = json!({ "epochs": -1, "lr": [], "model": { "lenet": 1 }, "schedule": [1, 2],
-            "transforms": [{ "color-jitter": [1, 2, 3, 4, 5] }, { "rotate": 1, "flip": 2 }, "rotate"] });
+            "transforms": [{ "color-jitter": [1, 2, 3, 4, 5] }, { "rotate": 1, "flip": 2 }, "rotate", { "rotate": 1, "rotat": 2 }] });
         insta::assert_snapshot!(complaints(&params), @r"
         [epochs] epochs: expected a whole number from 0 to 4294967295, found the number -1
         [lr] lr: expected a number, found a list
-        [model.lenet] model.lenet: `lenet` takes no value
+        [model.lenet] model.lenet: `lenet` takes no value; write `lenet` in place of the map
         [schedule] schedule: expected a map, found a list
         [transforms.0.color-jitter] transforms.0.color-jitter: expected a list of 4, found 5
-        [transforms.1] transforms.1: expected a map of one entry, found 2
+        [transforms.1] transforms.1: expected exactly one entry, found `rotate` and `flip`
         [transforms.2] transforms.2: `rotate` needs a value: `rotate: ..`
+        [transforms.3] transforms.3: there is no choice `rotat` (did you mean `rotate`?)
         ");
     }
 

@@ -53,7 +53,7 @@ impl Problem {
     }
 
     /// Adds a remark.
-    pub(super) fn note(&mut self, note: impl Into<String>) -> &mut Problem {
+    pub fn note(&mut self, note: impl Into<String>) -> &mut Problem {
         self.hint(Some(note.into()))
     }
 }
@@ -130,6 +130,12 @@ impl Problems {
     /// The problems in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.0.iter()
+    }
+}
+
+impl FromIterator<Problem> for Problems {
+    fn from_iter<I: IntoIterator<Item = Problem>>(problems: I) -> Problems {
+        Problems::new(problems.into_iter().collect())
     }
 }
 

@@ -160,6 +160,12 @@ impl Sources {
         self.in_setting(path).or_else(|| self.files.iter().find_map(settled).flatten())
     }
 
+    /// What is wrong with the value at a path.
+    pub fn problem(&self, path: &[&str], message: String) -> Problem {
+        let (place, excerpt) = self.nearest(path, Part::Value);
+        problem(place, excerpt, message)
+    }
+
     /// The place of the value at a path, or of the nearest thing around it.
     fn nearest(&self, path: &[&str], part: Part) -> (Place, Option<Excerpt>) {
         let around = (1..path.len()).rev().map(|length| (&path[..length], Part::Key));
@@ -171,7 +177,24 @@ impl Sources {
     fn exact(&self, path: &[&str], part: Part) -> Option<(Place, Option<Excerpt>)> {
         let in_setting =
             self.in_setting(path).or_else(|| self.below_setting(path)).map(|place| (place, None));
-        in_setting.or_else(|| self.files.iter().find_map(|file| file.find(path, part)))
+        in_setting.or_else(|| {
+            let mut found = self.files.iter().filter_map(|file| Some((file, file.find(path, part)?)));
+            let (file, found) = found.next()?;
+            Some(self.set_variable(file, path).map_or(found, |place| (place, None)))
+        })
+    }
+
+    /// The setting that gives the variable of which the value at a path of a file is made, or a part of it.
+    fn set_variable(&self, file: &SourceFile, path: &[&str]) -> Option<Place> {
+        let whole =
+            file.variable(path).and_then(|(name, inside)| self.place(&[&["vars", &name], inside].concat()));
+        if let Some(place @ Place::Setting(_)) = whole {
+            return Some(place);
+        }
+        let text = file.text_at(path)?;
+        let is_part = |setting: &&Setting| matches!(setting.path.as_slice(), [vars, name, ..] if vars == "vars" && text.contains(&format!("${{vars.{name}}}")));
+        let setting = self.settings.iter().rev().find(is_part)?;
+        Some(Place::Setting(setting.text.clone()))
     }
 
     /// A setting that changed something inside the parameter at a path.
@@ -206,6 +229,14 @@ impl SourceFile {
         let Some(root) = &self.marks().root else { return false };
         let found = (1..=path.len()).rev().find_map(|length| root.at(&path[..length]));
         found.is_some_and(|(_, node)| !matches!(node.content, Content::Map(_)))
+    }
+
+    /// The text at a path.
+    fn text_at(&self, path: &[&str]) -> Option<&str> {
+        match &self.marks().root.as_ref()?.at(path)?.1.content {
+            Content::Plain(text) | Content::Text(text) => Some(text),
+            Content::List(_) | Content::Map(_) | Content::Nowhere => None,
+        }
     }
 
     /// The variable that is all that stands at a path or above it, and the rest of the path inside its value.

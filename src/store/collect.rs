@@ -174,18 +174,21 @@ impl<'a> Census<'a> {
 
     fn is_doomed(&self, entry: &Entry, kept: &Kept<'_>) -> bool {
         let nobody_lives = self.needs.runs.is_empty();
+        // Whether runs and their results are old enough, the rules have said.
+        let is_young = || self.rules.older_than.is_some_and(|age| !self.has_rested(entry, age));
         match &entry.part {
             // A log that cannot be read is for `verify`.
             Part::Log(_, name) => {
                 !kept.logs.contains(name.as_str()) && self.runs.iter().any(|run| run.name == *name)
             }
-            Part::Record(key) | Part::Lost(key) => !kept.keys.contains(key),
-            Part::View(digest) => !kept.views.contains(digest) && !self.is_new(entry),
-            Part::Blob(digest) => !kept.blobs.contains(digest) && !self.is_new(entry),
+            Part::Record(key) => !kept.keys.contains(key),
+            Part::Lost(key) => !kept.keys.contains(key) && !is_young(),
+            Part::View(digest) => !kept.views.contains(digest) && !self.is_new(entry) && !is_young(),
+            Part::Blob(digest) => !kept.blobs.contains(digest) && !self.is_new(entry) && !is_young(),
             Part::Link(chain, _) => !kept.chains.contains(chain),
             Part::Partial(_) => nobody_lives && self.is_given_up(entry),
-            Part::Temporary => nobody_lives && self.has_rested(entry, LONGEST_IN_THE_MAKING),
-            Part::Quarantined | Part::Aside | Part::Answer => true,
+            Part::Temporary => nobody_lives && self.has_rested(entry, LONGEST_IN_THE_MAKING) && !is_young(),
+            Part::Quarantined | Part::Aside | Part::Answer => !is_young(),
             Part::Index | Part::Memo | Part::Bin(_) | Part::Fixture | Part::Foreign => false,
         }
     }

@@ -134,6 +134,18 @@ fn what_a_living_run_has_looked_up_or_written_stays() {
 }
 
 #[test]
+fn nothing_younger_than_the_given_age_goes() {
+    let f = fixture();
+    f.blob(b"of no result");
+    let found = |age| {
+        let rules = Rules { older_than: Some(Duration::from_secs(age)), ..Rules::default() };
+        f.store.collect(&rules).expect("readable").items.len()
+    };
+    assert_eq!([found(3600), found(0)], [0, 1]);
+    assert_eq!(f.store.collect(&Rules::default()).expect("readable").items.len(), 1, "without an age");
+}
+
+#[test]
 fn wherever_a_collection_ends_no_record_is_without_its_blobs() {
     // Whatever is renamed is renamed in the order of the trash's list, so that each prefix of it is an instant
     // at which a collection may have been killed.

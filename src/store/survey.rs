@@ -73,7 +73,22 @@ const DEPTHS: [(&str, usize); 13] = [
     ("locks", 1),
 ];
 
+/// Of what lies at the top of a store, what other directories hold as well.
+const COMMON: [&str; 8] = ["README.md", ".gitignore", "runs", "failed", "trash", "tmp", "views", "answers"];
+
 impl Store {
+    /// Whether its directory holds things, and nothing that tells a store.
+    #[must_use]
+    pub fn is_of_others(&self) -> bool {
+        let Ok(entries) = fs::read_dir(&self.root) else { return false };
+        let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+        let is_ours = |name: &str| name == "index.json" || DEPTHS.iter().any(|(folder, _)| *folder == name);
+        let tells = |name: &str| is_ours(name) && !COMMON.contains(&name);
+        let is_strange = |name: &str| !is_ours(name) && !COMMON.contains(&name);
+        let any = |test: &dyn Fn(&str) -> bool| names.iter().any(|name| test(&name.to_string_lossy()));
+        any(&is_strange) && !any(&tells)
+    }
+
     /// Everything that lies in the store.
     pub(super) fn survey(&self) -> Result<Vec<Entry>, Error> {
         let mut paths = Vec::new();
@@ -149,6 +164,18 @@ fn part(names: &[&str]) -> Part {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_in_use_for_something_else_is_recognised() {
+        let holding = |names: &[&str]| {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            names.iter().for_each(|name| fs::create_dir(dir.path().join(name)).expect("writable"));
+            Store::at(dir.path()).is_of_others()
+        };
+        assert!(holding(&["photos"]) && holding(&["src", "README.md", "runs"]));
+        assert!(!holding(&[]) && !holding(&["trash", "tmp"]) && !holding(&["notes", "blobs"]));
+        assert!(!Store::at(Path::new("/no/such/directory")).is_of_others());
+    }
 
     #[test]
     fn what_lies_in_a_store_is_told_by_its_name() {

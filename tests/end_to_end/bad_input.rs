@@ -73,8 +73,118 @@ fn a_missing_pipeline_file_is_a_mistake_on_the_command_line() {
 #[test]
 fn a_missing_archive_is_named() {
     let ws = Workspace::new(&archive_pipeline("missing.tar.gz"));
-    let ran = ws.run().failed(["archive"]);
-    assert!(ran.error().contains("missing.tar.gz"), "{}", ran.error());
+    assert_file_is_missing(
+        &ws,
+        ["stage `archive` reads `missing.tar.gz`, and there is no such file", "--> pipeline.yaml:2:43"],
+    );
+}
+
+/// `run`, a dry run and `status` refuse the pipeline in the same words, and nothing is made.
+#[track_caller]
+fn assert_file_is_missing<const N: usize>(ws: &Workspace, texts: [&str; N]) {
+    for words in [&["run"][..], &["run", "--dry-run"], &["run", "--keep-going"], &["status"]] {
+        ws.call(&[words, &["pipeline.yaml"]].concat()).exits(2).says(texts);
+    }
+    assert_eq!(ws.count_files("cache/records") + ws.count_files("data"), 0);
+}
+
+#[test]
+fn a_missing_dependency_is_named_with_its_line_unless_it_is_left_out_or_may_still_be_made() {
+    let pipeline = r#"
+name: p
+stages:
+  other: { uses: command, with: { run: "echo other > o", outs: { o: o } } }
+  copy:
+    uses: command
+    with:
+      run: cat here.txt > o
+      deps:
+        - there.txt
+        - here.txt
+      outs: { o: o }
+"#;
+    let ws = Workspace::new(pipeline);
+    ws.write("there.txt", "one");
+    let place = "--> pipeline.yaml:11:11";
+    assert_file_is_missing(&ws, ["stage `copy` reads `here.txt`, and there is no such file", place]);
+    ws.run_with(&["--stage", "other"]).ran(["other"]);
+    ws.write("here.txt", "one").run().ran(["copy"]);
+
+    // What another stage or pipeline makes is looked for only when it is needed.
+    let made = pipeline.replace("- here.txt", "- data/p/other/o");
+    let ws = Workspace::new(&made.replace("cat here.txt", "cat data/p/other/o"));
+    ws.write("there.txt", "one");
+    ws.call(&["status", "pipeline.yaml"])
+        .succeeds()
+        .says(["data/p/other/o: No such file or directory (os error 2) (pipeline.yaml:11)"]);
+    ws.run_with(&["--stage", "other"]).ran(["other"]);
+    ws.run().ran(["copy"]);
+}
+
+#[test]
+fn what_comes_by_a_setting_is_blamed_on_it() {
+    let place = |setting: &str, text: &str| {
+        let ws = Workspace::new(EXPERIMENT);
+        let said = ws.call(&["run", "pipeline.yaml", "--set", setting]).exits(2);
+        said.says([text, &format!("--> --set {setting}\n")]);
+    };
+    place("vars.samples=many", "expected a whole number");
+    place("vars.samples=0", "samples");
+    place("train.lr=-1", "lr must be above 0");
+    place("train.lrr=1", "did you mean `lr`?");
+    place("augmented.transforms.1.hflop=1", "did you mean `hflip`?");
+    place("split.parts.train=2", "parts");
+    place("train.optimizer={ adam: {} }", "`adam` takes no value; write `adam` in place of the map");
+    let parts = EXPERIMENT.replace("samples: 32", "samples: 32, url: a");
+    let ws = Workspace::new(&parts.replace(
+        "uses: synthesize, with: { train_per_class: 8, test_per_class: 2 }",
+        "uses: download, with: { url: \"${vars.url}.tar.gz\" }",
+    ));
+    ws.call(&["status", "pipeline.yaml", "--set", "vars.url=b"])
+        .exits(2)
+        .says(["reads `b.tar.gz`", "--> --set vars.url=b"]);
+}
+
+#[test]
+fn a_reference_inside_braces_wants_quotes() {
+    problems(
+        &EXPERIMENT.replace("\"${vars.samples}\"", "${vars.samples}"),
+        ["not YAML", "inside `{ }` and `[ ]` put quotes around it: \"${vars.samples}\""],
+    );
+}
+
+#[test]
+fn numbers_and_folders_on_the_command_line_are_checked() {
+    let ws = Workspace::new(EXPERIMENT);
+    ws.write("file", "").write("photos/a.png", "");
+    let refused = |words: &[&str], text: &str| {
+        ws.call(&[&["run", "pipeline.yaml"], words].concat()).exits(2).says([text]);
+    };
+    refused(&["--jobs", "0"], "write a whole number from 1");
+    refused(&["--threads", "x"], "write a whole number from 1");
+    refused(&["--data", "file"], "--data file: that is a file; name a directory");
+    refused(&["--cache", "photos"], "--cache photos: that directory is in use for something else");
+    assert_eq!((ws.count_files("photos"), ws.count_files("cache")), (1, 0));
+}
+
+#[test]
+fn programs_are_told_of_problems_too() {
+    let ws = Workspace::new(&EXPERIMENT.replace("epochs: 2", "epocs: 2"));
+    for words in [&["run"][..], &["status"], &["show"]] {
+        let said = ws.call(&[words, &["pipeline.yaml", "--json"]].concat()).exits(2);
+        let event: serde_json::Value = serde_json::from_str(&said.out).expect("one event");
+        assert_eq!(
+            (&event["event"], &event["message"]),
+            (&"error".into(), &"2 problems found; nothing was run".into())
+        );
+        let problem = &event["problems"][1];
+        assert_eq!(problem["place"], "pipeline.yaml:19:27");
+        assert_eq!(problem["message"], "unknown parameter `epocs`");
+        assert_eq!(problem["notes"][0], "did you mean `epochs`?");
+        assert!(said.err.contains("unknown parameter `epocs`"), "{said:#?}");
+    }
+    let said = ws.call(&["runs", "nobody", "--json"]).exits(2);
+    assert!(said.out.contains(r#""event":"error""#) && said.out.contains("no run of `nobody`"), "{said:#?}");
 }
 
 #[test]

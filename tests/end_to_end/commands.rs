@@ -280,20 +280,6 @@ fn a_gpu_that_cannot_be_used_is_a_clear_mistake() {
 }
 
 #[test]
-fn a_missing_dependency_fails_the_stage_and_leaves_no_result() {
-    let pipeline = r#"
-stages:
-  copy: { uses: command, with: { run: "cat here.txt > o.txt || echo none > o.txt", deps: [here.txt], outs: { o: o.txt } } }
-"#;
-    let ws = Workspace::new(pipeline);
-    let ran = ws.run().failed(["copy"]);
-    assert!(ran.error().starts_with("here.txt: No such file"), "{}", ran.error());
-    ws.run_with(&["--force", "copy"]).failed(["copy"]);
-    assert_eq!(ws.count_files("cache/records"), 0);
-    ws.write("here.txt", "one").run().ran(["copy"]);
-}
-
-#[test]
 fn what_was_made_from_a_file_that_changed_meanwhile_is_not_kept() {
     let pipeline = r#"
 stages:

@@ -345,6 +345,7 @@ fn rules_that_make_no_sense_are_refused() {
         .exits(2)
         .says(["no result has such a figure; there are: "]);
     gc(&["--older-than", "30"]).exits(2).says(["such as 30d"]);
+    gc(&["--max-size", "20"]).exits(2).says(["such as 20GB"]);
     gc(&["--max-size", "20 XB"]).exits(2).says(["such as 20GB"]);
     gc(&["--max-size", "1B"]).succeeds().says(["what stays is", "more than 1 B"]);
 }

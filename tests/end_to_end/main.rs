@@ -14,5 +14,6 @@ mod real_images;
 mod reasons;
 mod sharing;
 mod shipped;
+mod telling;
 mod unchanged;
 mod workspace;

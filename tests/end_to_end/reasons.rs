@@ -166,7 +166,7 @@ fn variables_settings_and_extended_files_are_named_where_they_stand() {
         status(&ws, &[])[..2],
         [
             "words will run words.run.0 \"printf\" -> \"echo\" (pipeline.yaml:3)",
-            "words.run.1 \"one\" -> (none) (pipeline.yaml:3)",
+            "words.run.1 removed, was \"one\" (pipeline.yaml:3)",
         ]
     );
 }
@@ -335,7 +335,10 @@ fn defaults_growth_and_what_prevents_it_are_told() {
     edit(&ws, "lr: 0.001, ", "");
     edit(&ws, ", { hflip: 0.5 } ]", " ]");
     let lines = status(&ws, &[]);
-    assert_eq!(lines[3], "augmented will run augmented.transforms.1.hflip 0.5 -> (none) (pipeline.yaml:11)");
+    assert_eq!(
+        lines[3],
+        "augmented will run augmented.transforms.1.hflip removed, was 0.5 (pipeline.yaml:11)"
+    );
 }
 
 #[test]

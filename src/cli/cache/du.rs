@@ -13,7 +13,7 @@ pub(in crate::cli) struct Args {
     folder: Folder,
     /// Print one JSON document.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 pub(super) fn du(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {

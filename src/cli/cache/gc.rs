@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::words::{age, bytes, count, metrics, span, table};
+use super::words::{age, bytes, count, counted, metrics, span, table};
 use super::{Failure, Folder, kind};
 use crate::store::{Best, Bin, Collection, Item, Rules, Store, What};
 
@@ -46,7 +46,7 @@ pub(in crate::cli) struct Args {
     grace: Duration,
     /// Print one JSON document.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 pub(super) fn gc(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
@@ -175,10 +175,18 @@ fn row(item: &Item) -> Vec<String> {
             if stages.is_empty() { "partial data".to_owned() } else { format!("{stages} (partial)") },
             String::new(),
         ),
-        What::Files(n, what) => (format!("{n} {what}"), String::new()),
+        What::Files(n, what) => (files(*n, what), String::new()),
     };
     let pipelines = if pipelines.is_empty() { "-".to_owned() } else { pipelines };
     vec![pipelines, stage, age(item.made), figures, bytes(item.bytes)]
+}
+
+/// `1 damaged file`, `2 logs of runs`.
+fn files(n: usize, what: &str) -> String {
+    match what {
+        "what failures left" => format!("left by {}", count(n, "failure")),
+        plural => counted(n, plural),
+    }
 }
 
 /// A row as a line of the trash's list.
@@ -242,7 +250,8 @@ fn read_span(text: &str) -> Result<Duration, String> {
 fn read_size(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text)?;
     let factor: u64 = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
+        "" if number == 0.0 => 1,
+        "b" => 1,
         "k" | "kib" => 1 << 10,
         "m" | "mib" => 1 << 20,
         "g" | "gib" => 1 << 30,
@@ -274,7 +283,8 @@ mod tests {
         assert!(read_span("30").is_err() && read_span("d").is_err() && read_span("-1d").is_err());
         assert_eq!(read_size("20GB"), Ok(20_000_000_000));
         assert_eq!(read_size("1.5 MiB"), Ok(1_572_864));
-        assert_eq!(read_size("17"), Ok(17));
+        assert_eq!([read_size("0"), read_size("17 B")], [Ok(0), Ok(17)]);
+        assert!(read_size("17").is_err_and(|told| told.contains("such as 20GB")));
         assert!(read_size("20 XB").is_err());
     }
 }

@@ -15,7 +15,7 @@ pub(in crate::cli) struct Args {
     folder: Folder,
     /// Print one JSON record per line.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 pub(super) fn ls(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {

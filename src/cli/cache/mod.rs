@@ -33,6 +33,19 @@ pub(super) enum Command {
     Restore(restore::Args),
 }
 
+impl Command {
+    /// Whether the output is for programs.
+    pub(super) fn is_json(&self) -> bool {
+        match self {
+            Command::Ls(args) => args.json,
+            Command::Verify(args) => args.json,
+            Command::Du(args) => args.json,
+            Command::Gc(args) => args.json,
+            Command::Show(_) | Command::Restore(_) => false,
+        }
+    }
+}
+
 /// Which store.
 #[derive(Debug, clap::Args)]
 struct Folder {

@@ -23,7 +23,7 @@ pub(in crate::cli) struct Args {
     repair: bool,
     /// Print one JSON document.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// How long a verification says nothing, and how often it says something after that.

@@ -58,7 +58,7 @@ fn stage(event: &StageEvent) -> Value {
         "seconds": event.seconds,
     });
     match &event.detail {
-        Detail::None => {}
+        Detail::None | Detail::NotBegun => {}
         Detail::ToRun(reasons, outlook) => {
             value["reasons"] = reasons.iter().map(ToString::to_string).collect();
             value["estimated_seconds"] = json!(outlook.seconds);

@@ -16,7 +16,12 @@ pub(super) fn state(event: &StageEvent, width: usize) -> Option<String> {
         (State::Queued, Detail::ToRun(reasons, outlook)) => {
             let told = reasons.iter().map(ToString::to_string).chain(remarks(outlook));
             let time = outlook.seconds.map(|seconds| format!(" ({})", about(seconds))).unwrap_or_default();
-            format!("to run    {}{time}", told.collect::<Vec<_>>().join("; "))
+            let below = format!("\n{:width$}            ", "");
+            let mut told = told.collect::<Vec<_>>();
+            if let Some(first) = told.first_mut() {
+                first.push_str(&time);
+            }
+            format!("to run    {}", told.join(&below))
         }
         (State::Waiting, Detail::Held(holder)) => {
             format!("waiting   for process {} ({}), which computes the same", holder.pid, holder.purpose)
@@ -27,8 +32,10 @@ pub(super) fn state(event: &StageEvent, width: usize) -> Option<String> {
         }
         (State::Failed, Detail::Error(message)) => format!("failed    {message}"),
         (State::Skipped, Detail::Because(reason)) => format!("skipped   {reason}"),
+        // The summary counts them.
+        (State::Skipped, Detail::NotBegun) => return None,
         (State::Skipped, _) => "skipped".to_owned(),
-        (State::Interrupted, _) if event.seconds > 0.0 => "interrupted".to_owned(),
+        (State::Interrupted, _) => "interrupted".to_owned(),
         _ => return None,
     };
     Some(format!("{name:<width$}  {text}").trim_end().to_owned())
@@ -49,11 +56,12 @@ pub(super) fn summary(summary: &Summary) -> String {
         tell(State::Done, "ran"),
         tell(State::Reused, "reused"),
         tell(State::Failed, "failed"),
-        tell(State::Skipped, "skipped"),
-        tell(State::Interrupted, "interrupted; what is finished is kept"),
+        tell(State::Interrupted, "interrupted"),
+        tell(State::Skipped, if summary.interrupted { "not begun" } else { "skipped" }),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
-    format!("{} in {time}: {}", count(total, "stage"), parts.join(", "))
+    let kept = if summary.interrupted { "; what is finished is kept" } else { "" };
+    format!("{} in {time}: {}{kept}", count(total, "stage"), parts.join(", "))
 }
 
 /// How far a stage is, for a line that is written now and then.

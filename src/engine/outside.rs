@@ -1,0 +1,75 @@
+//! The files outside the store that stages read: which parameter names one, and which of them cannot be read. What
+//! they hold is not looked at here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::Experiment;
+use crate::pipeline::{Place, Problem, Problems, StageId};
+
+impl Experiment {
+    /// What the selected stages read and cannot be read, as problems of the parameters that name it. What is missing
+    /// below `made`, where links to results are, is no problem yet: another pipeline or stage may make it first.
+    #[must_use]
+    pub fn unreadable_files(&self, selection: &BTreeSet<StageId>, made: &Path) -> Problems {
+        let stages =
+            selection.iter().map(|id| self.pipeline.stage(*id)).filter(|decl| !decl.stage.is_closed());
+        let made = std::path::absolute(made).unwrap_or_else(|_| made.to_owned());
+        let may_come = |path: &Path| std::path::absolute(path).is_ok_and(|path| path.starts_with(&made));
+        let problems = stages.flat_map(|decl| {
+            let files = decl.stage.identity().files.into_values();
+            files
+                .filter(|path| !may_come(path))
+                .filter_map(|path| {
+                    let what = fault(&path)?;
+                    let param = param_naming(&decl.stage.params(), &path).unwrap_or_default();
+                    let steps: Vec<&str> = param.iter().map(String::as_str).collect();
+                    let message = format!("stage `{}` reads `{}`, {what}", decl.name, path.display());
+                    let mut problem: Problem = self.pipeline.problem(&decl.name, &steps, message);
+                    if path.is_relative() {
+                        problem.note("a relative path counts from the directory you run in");
+                    }
+                    Some(problem)
+                })
+                .collect::<Vec<_>>()
+        });
+        problems.collect()
+    }
+
+    /// Where the parameter stands that names a file.
+    pub(super) fn place_of_file(&self, id: StageId, path: &Path) -> Option<Place> {
+        let decl = self.pipeline.stage(id);
+        let param = param_naming(&decl.stage.params(), path)?;
+        self.pipeline.place(&decl.name, &param.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+}
+
+/// Why a path is no file that can be read.
+fn fault(path: &Path) -> Option<String> {
+    match std::fs::File::open(path).and_then(|file| file.metadata()) {
+        Ok(metadata) if metadata.is_dir() => Some("and that is a directory".to_owned()),
+        Ok(_) => None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some("and there is no such file".to_owned()),
+        Err(error) => Some(format!("which cannot be read: {error}")),
+    }
+}
+
+/// The way to the parameter that names a file or a folder above it.
+pub(super) fn param_naming(params: &Value, path: &Path) -> Option<Vec<String>> {
+    let names = |value: &Value| {
+        let text = value.as_str().unwrap_or_default();
+        let text = text.strip_prefix("file://").unwrap_or(text);
+        !text.is_empty() && path.starts_with(PathBuf::from(text))
+    };
+    let params: BTreeMap<&String, &Value> = params.as_object()?.iter().collect();
+    params.into_iter().find_map(|(name, value)| match value {
+        Value::Array(items) => {
+            let position = items.iter().position(names)?;
+            Some(vec![name.clone(), position.to_string()])
+        }
+        value => names(value).then(|| vec![name.clone()]),
+    })
+}

@@ -1,0 +1,87 @@
+//! What is told of all stages and runs at once, and how.
+
+use serde_json::Value;
+
+use crate::workspace::Workspace;
+
+const PAIR: &str = r#"
+name: pair
+stages:
+  first: { uses: command, with: { run: "echo said by first; echo 1 > o", outs: { o: o } } }
+  second: { uses: command, in: { x: first }, with: { run: "cp in/x o", outs: { o: o }, env: [TOLD] } }
+"#;
+
+#[test]
+fn all_stages_are_shown_as_one_json_document() {
+    let ws = Workspace::new(PAIR);
+    ws.run_with(&["--stage", "first"]).ran(["first"]);
+    let said = ws.call(&["show", "pipeline.yaml", "--json"]).succeeds();
+    let all: Value = serde_json::from_str(&said.out).expect("one document");
+    assert_eq!(all["pipeline"], "pair");
+    let stages = all["stages"].as_array().expect("a list");
+    let told = |stage: &Value| (stage["stage"].clone(), stage["verdict"].clone());
+    assert_eq!(
+        stages.iter().map(told).collect::<Vec<_>>(),
+        [("first".into(), "reuse".into()), ("second".into(), "run".into())]
+    );
+    let one = ws.call(&["show", "pipeline.yaml", "first", "--json"]).succeeds();
+    assert_eq!(stages[0], serde_json::from_str::<Value>(&one.out).expect("one document"));
+}
+
+#[test]
+fn all_logs_are_printed_under_the_names_of_their_stages() {
+    let ws = Workspace::new(PAIR);
+    ws.call(&["show", "pipeline.yaml", "--log"]).exits(2).says(["no stage of pair has a log yet"]);
+    ws.run();
+    let said = ws.call(&["show", "pipeline.yaml", "--log"]).succeeds();
+    assert_eq!(said.out, "== first ==\nsaid by first\n");
+}
+
+#[test]
+fn an_unknown_pipeline_has_no_runs_and_the_known_ones_are_named() {
+    let ws = Workspace::new(PAIR);
+    ws.call(&["runs", "nobody"]).exits(2).says(["no run of `nobody` in cache; there are no runs at all"]);
+    ws.call(&["runs"]).succeeds().says(["no runs in cache"]);
+    ws.run();
+    ws.call(&["runs", "pear"]).exits(2).says(["no run of `pear` in cache", "there are runs of pair"]);
+    ws.call(&["runs", "pair"]).succeeds().says(["pair~0"]);
+}
+
+#[test]
+fn several_reasons_are_told_on_lines_of_their_own() {
+    let ws = Workspace::new(PAIR);
+    ws.run().ran(["first", "second"]);
+    ws.write(
+        "pipeline.yaml",
+        PAIR.replace("cp in/x o", "cat in/x > p").replace("{ o: o }, env", "{ o: p }, env"),
+    );
+    let said = ws.call(&["run", "pipeline.yaml"]).succeeds();
+    let mut lines = said.err.lines();
+    let first = lines.next().expect("a line");
+    assert!(
+        first.starts_with("second  to run    second.outs.o \"o\" -> \"p\" (pipeline.yaml:5)"),
+        "{said:#?}"
+    );
+    let below = "                  second.run \"cp in/x o\" -> \"cat in/x > p\" (pipeline.yaml:5)";
+    assert_eq!(lines.next(), Some(below), "{said:#?}");
+}
+
+#[test]
+fn a_schedule_of_another_form_is_one_reason() {
+    let mut ws = Workspace::new(crate::incremental::EXPERIMENT);
+    ws.set("train.schedule", "{ step: 50 }").run_with(&["--stage", "train"]);
+    ws.set("train.schedule", "cosine");
+    let setting = "(--set train.schedule=cosine)";
+    ws.call(&["status", "pipeline.yaml"])
+        .succeeds()
+        .says([&format!(r#"train.schedule {{"step":50,"gamma":0.1}} -> "cosine" {setting}"#)]);
+}
+
+#[test]
+fn one_file_is_told_in_the_singular() {
+    let ws = Workspace::new(PAIR);
+    ws.run();
+    let stray = "0".repeat(64);
+    ws.write(&format!("cache/blobs/00/{stray}"), "stray");
+    ws.call(&["cache", "gc"]).succeeds().says(["1 file of no result"]);
+}
