@@ -75,6 +75,9 @@ enum Command {
 pub fn main() -> ExitCode {
     memory::keep_freed_blocks();
     let cli = Cli::parse();
+    if let Command::Run(_) = cli.command {
+        memory::share_freed_blocks();
+    }
     let mut out = std::io::BufWriter::new(std::io::stdout());
     let outcome = dispatch(&cli.command, &mut out).and_then(|code| {
         out.flush()?;
