@@ -15,9 +15,9 @@ pub(super) fn keep_freed_blocks() {
     }
 }
 
-/// Has all threads take their blocks from one place; to be called before there is a second thread. Stages compute in threads
-/// of their own, and the places of other threads cannot grow to the size of a batch, so that its blocks would be fresh
-/// pages every time: that took a quarter of a training's time. Planning in parallel gets slower by it.
+/// Has all threads take their blocks from one place; to be called before there is a second thread. Stages compute in
+/// threads of their own, and the places of other threads cannot grow to the size of a batch, so that its blocks would
+/// be fresh pages every time: that took a fifth of a training's time. Planning in parallel gets slower by it.
 pub(super) fn share_freed_blocks() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: as above.

@@ -186,8 +186,8 @@ pub trait Job: Sync {
     /// If it cannot be made.
     fn partial(&self) -> Result<PathBuf, StageError>;
 
-    /// Lends a folder to work in that nobody else has meanwhile: empty, or as the last stage of its kind left it that gave
-    /// one back.
+    /// Lends a folder to work in that nobody else has meanwhile: empty, or as the last stage of its kind left it that
+    /// gave one back.
     ///
     /// # Errors
     /// If it cannot be made.
@@ -196,8 +196,8 @@ pub trait Job: Sync {
     /// Gives a folder back, cleaned of all that the next one must not find.
     fn give_back_folder(&self, folder: &Path);
 
-    /// Keeps a file or directory out of [`Job::partial`] or a lent folder for people to look at, under a name, because the stage is about
-    /// to fail.
+    /// Keeps a file or directory out of [`Job::partial`] or a lent folder for people to look at, under a name,
+    /// because the stage is about to fail.
     ///
     /// # Errors
     /// If it cannot be moved.
