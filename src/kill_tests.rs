@@ -221,7 +221,7 @@ fn collect(dir: &Path) {
     let newest = Rules { keep_runs: Some(1), older_than: Some(Duration::ZERO), ..Rules::default() };
     store.sweep(&newest, Duration::from_secs(3600), |_| vec!["the older".to_owned()]).expect("writable");
     for bin in store.bins().expect("readable") {
-        store.restore(&bin).expect("writable");
+        drop(store.restore(&bin).expect("writable"));
     }
     store.sweep(&newest, Duration::ZERO, |_| Vec::new()).expect("writable");
 }

@@ -35,8 +35,8 @@ pub(super) struct Folders {
 }
 
 impl Folders {
-    pub(super) fn store(&self) -> Store {
-        Store::at(&self.cache)
+    pub(super) fn store(&self) -> Result<Store, Failure> {
+        Ok(Store::open(&self.cache)?)
     }
 
     /// Refuses folders in which a run had better not write.
@@ -47,7 +47,7 @@ impl Folders {
                 format!("--data {}: that is a file; name a directory for links to results", data.display());
             return Err(Failure::Usage(message));
         }
-        if self.store().is_of_others() {
+        if Store::at(&self.cache).is_of_others() {
             let message = format!(
                 "--cache {}: that directory is in use for something else; name an empty or a new one, or a store",
                 cache.display()

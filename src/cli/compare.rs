@@ -29,7 +29,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn compare(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-    let store = Store::at(&args.cache);
+    let store = Store::open(&args.cache)?;
     let all = logged(&store)?;
     let runs = args.runs.iter().map(|text| find(&all, text)).collect::<Result<Vec<&Run>, Failure>>()?;
     let sides: Vec<Side> = runs.iter().map(|run| Side::of(run, &store)).collect();

@@ -33,18 +33,12 @@ pub(super) struct Args {
 
 pub(super) fn get(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let experiment = args.pipeline.open()?;
-    let store = args.pipeline.folders.store();
+    let store = args.pipeline.folders.store()?;
     let _kept = store.keep_from_collection();
     let target = target::find(experiment, &args.artifact)?;
     let port = target.only_port(experiment)?;
     let planner = look(experiment, &store, args.device.find()?.device);
-    let record = target::result(&planner, experiment, target.id).or_else(|none| {
-        let older = args
-            .last
-            .then(|| planner.last_good(experiment.pipeline.stage(target.id).name.as_str()))
-            .flatten();
-        older.ok_or(none)
-    })?;
+    let record = target::result(&planner, experiment, target.id, args.last)?;
     let Some(artifact) = record.outputs.get(&port.name) else {
         let message = format!("the last good result of `{}` has no output `{}`", args.artifact, port.name);
         return Err(anyhow::anyhow!(message).into());

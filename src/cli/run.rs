@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
     // Fails only if a pool was built before, so it comes before anything that uses one.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     args.pipeline.folders.are_ours()?;
-    let store = args.pipeline.folders.store();
+    let store = args.pipeline.folders.store()?;
     let found = args.device.find()?;
     let registry = Registry::new(&stages::kinds());
     let question = args.pipeline.question(found.device, &registry);

@@ -31,7 +31,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn runs(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-    let store = Store::at(&args.cache);
+    let store = Store::open(&args.cache)?;
     let mut runs = logged(&store)?;
     if let Some(text) = &args.pipeline {
         let name = pipeline_name(text)?;

@@ -38,7 +38,7 @@ pub(super) struct Args {
 
 pub(super) fn show(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let experiment = args.pipeline.open()?;
-    let store = args.pipeline.folders.store();
+    let store = args.pipeline.folders.store()?;
     let planner = look(experiment, &store, args.device.find()?.device);
     let Some(text) = &args.target else {
         if args.log || args.json {
@@ -56,7 +56,7 @@ pub(super) fn show(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure
     let target = target::find(experiment, text)?;
     if let Some(png) = &args.png {
         let port = target.only_port(experiment)?;
-        let record = target::result(&planner, experiment, target.id)?;
+        let record = target::result(&planner, experiment, target.id, false)?;
         let drawn = picture::draw_sheet(&store, port, &record.outputs[&port.name], png)?;
         writeln!(out, "{}  {drawn}", png.display())?;
         return Ok(ExitCode::SUCCESS);
@@ -155,13 +155,13 @@ impl<'a> StageView<'a> {
         target: Target<'a>,
         decision: Decision,
     ) -> Self {
-        let name = experiment.pipeline.stage(target.id).name.as_str();
+        let name = &experiment.pipeline.stage(target.id).name;
         let record = match &decision.verdict {
             Verdict::Reuse(record) => Some((**record).clone()),
-            Verdict::Run(_) => planner.last_good(name),
+            Verdict::Run(_) => planner.last_good(name, &decision),
         };
         let history = record.as_ref().and_then(|record| History::of(record, store));
-        let left = store.aside(&experiment.pipeline.name, name);
+        let left = store.aside(&experiment.pipeline.name, name.as_str());
         StageView { experiment, target, decision, record, history, left }
     }
 
@@ -172,10 +172,9 @@ impl<'a> StageView<'a> {
         let left = self.left.names();
         if !left.is_empty() && !self.is_current() {
             let place = self.left.path().display();
-            text.push_str(&format!(
-                "  failed     in its last attempt, which left {} in {place}\n",
-                left.join(", ")
-            ));
+            let why = self.left.why().map(|why| format!(": {why}")).unwrap_or_default();
+            text.push_str(&format!("  failed     in its last attempt{why}\n"));
+            text.push_str(&format!("             which left {} in {place}\n", left.join(", ")));
         }
         match (&self.decision.verdict, &self.record) {
             (Verdict::Reuse(_), Some(record)) => text.push_str(&self.result(record, &decl.stage.params())),

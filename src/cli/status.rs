@@ -25,7 +25,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn status(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-    let store = args.pipeline.folders.store();
+    let store = args.pipeline.folders.store()?;
     let device = args.device.find()?.device;
     let registry = Registry::new(&stages::kinds());
     if let Some((pipeline, settled)) = args.pipeline.question(device, &registry).recall(&store) {

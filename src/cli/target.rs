@@ -49,23 +49,28 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The up-to-date result of a stage, or a message that says how to make it and whether there is an older one.
-pub(super) fn result(planner: &Planner<'_>, experiment: &Experiment, id: StageId) -> Result<Record, Failure> {
+/// The up-to-date result of a stage, or with `or_last` the last good one; else a message that says how to come by one.
+pub(super) fn result(
+    planner: &Planner<'_>,
+    experiment: &Experiment,
+    id: StageId,
+    or_last: bool,
+) -> Result<Record, Failure> {
     let name = &experiment.pipeline.stage(id).name;
     let plan = planner.plan(&experiment.with_ancestors(&[id]));
-    match plan.steps.into_iter().next_back().map(|(_, decision)| decision.verdict) {
-        Some(Verdict::Reuse(record)) => Ok(Arc::unwrap_or_clone(record)),
-        _ => {
-            let file = experiment.pipeline.file.display();
-            let older = if planner.last_good(name.as_str()).is_some() {
-                format!("; the last good one, from other params or inputs: stlpipe get {file} {name} --last")
-            } else {
-                String::new()
-            };
-            let message = format!(
-                "`{name}` has no up-to-date result; make it with: stlpipe run {file} --stage {name}{older}"
-            );
-            Err(anyhow::anyhow!(message).into())
-        }
+    let (_, decision) = plan.steps.into_iter().next_back().expect("the selection holds the stage itself");
+    if let Verdict::Reuse(record) = decision.verdict {
+        return Ok(Arc::unwrap_or_clone(record));
     }
+    let file = experiment.pipeline.file.display();
+    let older = match planner.last_good(name, &decision) {
+        Some(record) if or_last => return Ok(record),
+        Some(_) => {
+            format!("; the last good one, from other params or inputs: stlpipe get {file} {name} --last")
+        }
+        None => String::new(),
+    };
+    let message =
+        format!("`{name}` has no up-to-date result; make it with: stlpipe run {file} --stage {name}{older}");
+    Err(anyhow::anyhow!(message).into())
 }

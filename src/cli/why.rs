@@ -31,7 +31,7 @@ pub(super) struct Args {
 
 pub(super) fn why(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let experiment = args.pipeline.open()?;
-    let store = args.pipeline.folders.store();
+    let store = args.pipeline.folders.store()?;
     let planner = look(experiment, &store, args.device.find()?.device);
     let id = find_stage(experiment, &args.stage)?;
     let plan = planner.plan(&experiment.with_ancestors(&[id]));

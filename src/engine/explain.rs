@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde_json::Value;
+
 use super::Experiment;
 use super::key::{Difference, KeyParts};
 use super::outside::param_naming;
@@ -73,6 +75,10 @@ impl<'a> Explainer<'a> {
                 // Versions and parameters of different kinds have nothing to do with each other.
                 ["version"] | ["params", ..] if other_kind => continue,
                 ["version"] => Reason::Version,
+                ["params", param @ ..] if new.is_none() && is_given(&decl.stage.params(), param) => {
+                    let field = format!("{}.{}", decl.name, param.join("."));
+                    Reason::Idle { field, old: old.unwrap_or_default() }
+                }
                 ["params", param @ ..] => Reason::Param {
                     field: format!("{}.{}", decl.name, param.join(".")),
                     old,
@@ -208,4 +214,13 @@ impl<'a> Explainer<'a> {
         };
         Reason::File { param, name, change }
     }
+}
+
+/// Whether parameters have a value at a path.
+fn is_given(params: &Value, path: &[&str]) -> bool {
+    let step = |value: &Value, step: &&str| match value {
+        Value::Array(items) => items.get(step.parse::<usize>().ok()?).cloned(),
+        value => value.get(*step).cloned(),
+    };
+    path.iter().try_fold(params.clone(), |value, next| step(&value, next)).is_some()
 }

@@ -36,19 +36,20 @@ impl std::fmt::Display for GoesOn {
 }
 
 impl Outlook {
-    /// What to expect under these parts. `last` is the stage's own last result; an input that is not known yet makes
-    /// the parts `partial`, and then nobody knows what was kept.
+    /// What to expect under these parts. `last` is the stage's own last result.
     pub(super) fn new(
         store: &Store,
         past: &Past<'_>,
-        (parts, known): (&KeyParts, Known),
+        (parts, start): (&KeyParts, Start),
         growth: Option<Growth>,
         ports: &Ports,
         last: Option<&Earlier>,
     ) -> Outlook {
-        let from = growth.filter(|_| known == Known::Whole).map_or(0, |growth| {
-            let kept = store.chain(&parts.chain(&growth)).positions().unwrap_or_default();
-            kept.into_iter().rfind(|position| *position <= growth.length).unwrap_or(0)
+        let from = growth.filter(|_| start == Start::Kept).map_or(0, |growth| {
+            let chain = store.chain(&parts.chain(&growth));
+            let kept = chain.positions().unwrap_or_default().into_iter().rev();
+            let mut usable = kept.filter(|position| *position <= growth.length);
+            usable.find(|position| chain.is_untouched(*position)).unwrap_or(0)
         });
         let seconds = |earlier: &Earlier| seconds(earlier, growth.map(|growth| growth.length - from));
         // What a command does, only its own past can tell.
@@ -70,13 +71,13 @@ impl Outlook {
     }
 }
 
-/// Whether all inputs are known.
+/// Where a computation starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Known {
-    /// The parts are those of the key.
-    Whole,
-    /// Some inputs are missing among them.
-    Partly,
+pub(super) enum Start {
+    /// From what earlier runs kept on the way.
+    Kept,
+    /// From nothing; or nobody knows, because an input is not known yet.
+    Nothing,
 }
 
 /// How long a part of a way should take, if that went at the pace of an earlier one; how long the whole took, if the

@@ -2,6 +2,7 @@
 //! they hold is not looked at here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -49,8 +50,13 @@ impl Experiment {
 
 /// Why a path is no file that can be read.
 fn fault(path: &Path) -> Option<String> {
-    match std::fs::File::open(path).and_then(|file| file.metadata()) {
+    // Without opening it: whoever opens a pipe waits for another.
+    let metadata = std::fs::metadata(path);
+    match metadata
+        .and_then(|metadata| if metadata.is_file() { File::open(path)?.metadata() } else { Ok(metadata) })
+    {
         Ok(metadata) if metadata.is_dir() => Some("and that is a directory".to_owned()),
+        Ok(metadata) if !metadata.is_file() => Some("and that is no plain file".to_owned()),
         Ok(_) => None,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Some("and there is no such file".to_owned()),
         Err(error) => Some(format!("which cannot be read: {error}")),

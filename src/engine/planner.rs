@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::Experiment;
 use super::explain::{Explainer, Results};
 use super::key::KeyParts;
-use super::outlook::{Known, Outlook};
+use super::outlook::{Outlook, Start};
 use super::past::{Earlier, Past, distance};
 use super::reason::Reason;
 use super::stage::{Device, Identity};
@@ -150,9 +150,10 @@ impl<'a> Planner<'a> {
         }
         let upstream = upstream.iter().map(|up| self.experiment.pipeline.stage(*up).name.clone());
         reasons.extend(upstream.map(Reason::Upstream));
-        let known = if key.is_some() { Known::Whole } else { Known::Partly };
+        let is_forced = self.forced.contains(&id);
+        let start = if key.is_some() && !is_forced { Start::Kept } else { Start::Nothing };
         let past = &self.explainer.past;
-        let outlook = Outlook::new(self.store, past, (&parts, known), growth, &decl.ports, last.as_ref());
+        let outlook = Outlook::new(self.store, past, (&parts, start), growth, &decl.ports, last.as_ref());
         Decision { key, parts: Some(parts), verdict: Verdict::Run(reasons), outlook }
     }
 
@@ -202,10 +203,12 @@ impl<'a> Planner<'a> {
         self.explainer.past.last_key(stage)
     }
 
-    /// The last result of a stage if it is whole, whatever the params and inputs it came from.
+    /// The last result of a stage if it is whole, whatever the params and inputs it came from; of one that was renamed,
+    /// that under its former name.
     #[must_use]
-    pub fn last_good(&self, stage: &str) -> Option<Record> {
-        match self.store.find(&self.last_key(stage)?) {
+    pub fn last_good(&self, stage: &StageName, decision: &Decision) -> Option<Record> {
+        let renamed = || Some(self.explainer.past.last_result(stage, decision.parts.as_ref()?)?.record.key);
+        match self.store.find(&self.last_key(stage.as_str()).or_else(renamed)?) {
             Found::Whole(record) => Some(*record),
             Found::Damaged(_) | Found::Absent => None,
         }

@@ -24,6 +24,13 @@ pub enum Reason {
         /// Where the new value stands, unless it is a default.
         place: Option<Place>,
     },
+    /// A parameter is still given, but another stands for it now.
+    Idle {
+        /// The stage and the parameter's path, such as `archive.url`.
+        field: String,
+        /// The former value in JSON.
+        old: String,
+    },
     /// The stage is of another kind than in the last run.
     Kind {
         /// The stage.
@@ -154,6 +161,7 @@ impl fmt::Display for Reason {
                     place => write!(f, "{}", At(place.as_ref())),
                 }
             }
+            Reason::Idle { field, old } => write!(f, "{field} no longer counts, was {old}"),
             Reason::Kind { stage, old, new, place } => {
                 write!(f, "{stage} uses {old} -> {new}{}", At(place.as_ref()))
             }
@@ -214,7 +222,9 @@ impl fmt::Display for Cause {
         let Cause { stage, reason } = self;
         match reason {
             // These name their stage.
-            Some(reason @ (Reason::Param { .. } | Reason::Kind { .. })) => write!(f, "{reason}"),
+            Some(reason @ (Reason::Param { .. } | Reason::Idle { .. } | Reason::Kind { .. })) => {
+                write!(f, "{reason}")
+            }
             Some(reason) => write!(f, "{stage}: {reason}"),
             None => write!(f, "{stage} made other bytes from the same inputs"),
         }

@@ -380,7 +380,10 @@ impl<'a> Run<'a> {
                 );
             }
         }
-        stages.retain(|name, _| experiment.pipeline.id(name).is_some());
+        // What has gone from the pipeline may have been renamed, and is what a stage without a result compares with.
+        let is_complete =
+            experiment.pipeline.stages.iter().all(|decl| stages.contains_key(decl.name.as_str()));
+        stages.retain(|name, _| !is_complete || experiment.pipeline.id(name).is_some());
         let keys = |stages: &BTreeMap<String, RunEntry>| -> Vec<(String, Digest)> {
             stages.iter().map(|(name, entry)| (name.clone(), entry.key)).collect()
         };

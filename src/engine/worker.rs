@@ -95,7 +95,7 @@ impl Worker<'_> {
         let files = self.planner.digest_files(self.id, &identity);
         if files.as_ref() != Ok(&self.parts.files) {
             let message = "a file it reads changed while it ran, so nothing was kept; run it again";
-            return Err(StageError::message(message));
+            return Err(with_what_is_left(StageError::message(message), &slot, &aside));
         }
         if let Some(port) = changed_input(&job.inputs, &stamps) {
             let message = format!(
@@ -164,6 +164,7 @@ fn with_what_is_left(error: StageError, slot: &Slot, aside: &Aside) -> StageErro
     // Whether that can be kept or not, the failure is what is to be told.
     let _ = slot.set_log_aside(aside);
     let names = aside.names();
+    let _ = aside.end_log(&error.to_string());
     if names.is_empty() {
         return StageError::Failed(error);
     }

@@ -65,7 +65,10 @@ impl Check for Split {
         if self.parts.is_empty() {
             complaints.push(complain(&["parts"], "parts: there are none".to_owned()));
         } else if complaints.is_empty() && sum > 1.0 + 1e-9 {
-            complaints.push(complain(&["parts"], format!("parts: the shares add up to {sum}, more than 1")));
+            complaints.push(complain(
+                &["parts"],
+                format!("parts: the shares add up to {}, more than 1", (sum * 1e6).round() / 1e6),
+            ));
         }
         complaints
     }

@@ -5,10 +5,17 @@
 //! cache/failed/<pipeline>/<stage>/
 //! ```
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::{Action, Error, Store};
+
+/// The name of a computation's log.
+pub(super) const LOG: &str = "log.txt";
+
+/// How the end of the log begins.
+const WHY: &str = "failed: ";
 
 /// The place for what one stage leaves when it fails.
 #[derive(Debug, Clone)]
@@ -51,6 +58,26 @@ impl Aside {
         fs::create_dir_all(&self.path)
             .and_then(|()| fs::rename(from, to))
             .map_err(Error::at(Action::Write, &self.path))
+    }
+
+    /// Ends the log there with why the computation failed.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn end_log(&self, why: &str) -> Result<(), Error> {
+        let path = self.path.join(LOG);
+        fs::create_dir_all(&self.path)
+            .and_then(|()| OpenOptions::new().create(true).append(true).open(&path))
+            .and_then(|mut log| writeln!(log, "{WHY}{why}"))
+            .map_err(Error::at(Action::Write, &path))
+    }
+
+    /// Why the computation failed, in its first line, as the log there says.
+    #[must_use]
+    pub fn why(&self) -> Option<String> {
+        let log = fs::read_to_string(self.path.join(LOG)).ok()?;
+        let end = log.rfind(&format!("\n{WHY}")).map_or(&*log, |at| &log[at + 1..]);
+        Some(end.lines().next()?.strip_prefix(WHY)?.to_owned())
     }
 
     /// Removes everything there.

@@ -90,6 +90,15 @@ impl Chain {
         sealed::read(&self.link_path(position))
     }
 
+    /// Whether all files of a link are there, and none has been touched since.
+    #[must_use]
+    pub fn is_untouched(&self, position: u64) -> bool {
+        self.link(position).is_some_and(|link| {
+            let mut files = link.files.iter();
+            files.all(|(name, blob)| Stamp::of(&self.place(position, &link, name, blob)) == Some(blob.stamp))
+        })
+    }
+
     /// Where a link is written down.
     pub(super) fn link_path(&self, position: u64) -> PathBuf {
         self.folder(position).join(LINK)

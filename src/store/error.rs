@@ -5,19 +5,19 @@ use std::path::{Path, PathBuf};
 
 /// A file of the store could not be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: cannot {action}: {source}{}", path.display(), remedy(source, *action))]
+#[error("{}: cannot {action}: {cause}{}", path.display(), remedy(cause, *action))]
 pub struct Error {
     /// The file or directory.
     pub path: PathBuf,
     /// What was tried.
     pub action: Action,
     /// What the system said.
-    pub source: io::Error,
+    pub cause: io::Error,
 }
 
 impl Error {
     pub(super) fn at(action: Action, path: &Path) -> impl FnOnce(io::Error) -> Error {
-        move |source| Error { path: path.to_owned(), action, source }
+        move |cause| Error { path: path.to_owned(), action, cause }
     }
 }
 
@@ -52,6 +52,9 @@ fn remedy(error: &io::Error, action: Action) -> &'static str {
              finished is kept"
         }
         (_, Action::Write | Action::Lock) => "; make the cache writable, or choose another with --cache DIR",
+        (io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory, Action::Read) => {
+            "; make the cache readable, or choose another with --cache DIR"
+        }
         (_, Action::Read) => "",
     }
 }

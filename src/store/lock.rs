@@ -9,11 +9,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::aside::LOG;
 use super::failpoint::failpoint;
 use super::{Action, Aside, Blob, Digest, Error, Found, Record, Store};
-
-/// The name of a computation's log.
-const LOG: &str = "log.txt";
 
 /// The answer to asking for a key.
 #[derive(Debug)]

@@ -92,6 +92,22 @@ impl Store {
         Store { root: std::path::absolute(root).unwrap_or_else(|_| root.to_owned()) }
     }
 
+    /// The store in a directory that may be read: one that may not would look empty.
+    ///
+    /// # Errors
+    /// If it is there and cannot be read.
+    pub fn open(root: &Path) -> Result<Store, Error> {
+        let store = Store::at(root);
+        for folder in ["", "records", "blobs", "chains", "runs"] {
+            let folder = store.root.join(folder);
+            match fs::read_dir(&folder) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                outcome => drop(outcome.map_err(Error::at(Action::Read, &folder))?),
+            }
+        }
+        Ok(store)
+    }
+
     /// The store's directory.
     #[must_use]
     pub fn root(&self) -> &Path {
@@ -170,7 +186,7 @@ fn make_folder(dir: &Path) -> Result<(), Error> {
     failpoint("folder made", dir);
     match sync_dir(above) {
         // A folder above the store that may not be read cannot be synced.
-        Err(error) if error.source.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) if error.cause.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
         outcome => outcome,
     }
 }

@@ -98,13 +98,15 @@ impl Store {
         Ok(bins.map(bin).collect())
     }
 
-    /// Puts a collection back. What is there again already stays as it is.
+    /// Puts a collection back, and says what is missing in it or has other bytes than it should. What is there again
+    /// already stays as it is.
     ///
     /// # Errors
     /// If the store cannot be written; called again, it goes on.
-    pub fn restore(&self, bin: &Bin) -> Result<(), Error> {
+    pub fn restore(&self, bin: &Bin) -> Result<Vec<(PathBuf, Wrong)>, Error> {
         let _alone = self.keep_from_looking()?;
         let root = self.bin_path(&bin.id);
+        let wrong = self.wrong_in_trash(&bin.id);
         if let Some(manifest) = sealed::read::<Manifest>(&root.join(MANIFEST)) {
             self.write_manifest(&bin.id, &Manifest { whole: false, ..manifest })?;
         }
@@ -118,7 +120,8 @@ impl Store {
             .collect();
         move_all(&missing, &root, &self.root)?;
         self.extend_index()?;
-        self.remove_whole(&root)
+        self.remove_whole(&root)?;
+        Ok(wrong)
     }
 
     /// What is wrong with a collection in the trash.

@@ -122,7 +122,7 @@ impl<'a> Check<'a> {
         let keys: Vec<Digest> = self.owners.keys().copied().collect();
         let of_pipeline = self.owners.of_keys(&keys).into_iter().filter(|owner| owner.pipeline == pipeline);
         let owners = of_pipeline.collect();
-        self.find(path, format!("log of a run of {pipeline}"), wrong, mending).owners = owners;
+        self.find(path, "log of a run with results", wrong, mending).owners = owners;
     }
 
     fn memos(&mut self, entries: &[Entry]) -> Result<(), Error> {

@@ -205,6 +205,24 @@ fn trash(ws: &Workspace) -> String {
 }
 
 #[test]
+fn what_is_damaged_in_the_trash_is_told_when_it_comes_back() {
+    let mut ws = Workspace::new(CHANGING);
+    for text in ["one", "two"] {
+        ws.set("text.run", format!("echo {text} > t")).run();
+    }
+    ws.call(&["cache", "gc", "--keep-runs", "1", "--delete"]).succeeds();
+    let blob = ws.files("cache/trash").into_iter().find(|path| path.to_string_lossy().contains("/blobs/"));
+    fs::remove_file(blob.expect("a blob")).expect("writable");
+    ws.call(&["cache", "restore", &trash(&ws)]).exits(1).says([
+        "put back",
+        "is missing",
+        "not whole in the trash: 1 file; mend what is back with: stlpipe cache verify --repair --cache cache",
+    ]);
+    verify(&ws, &["--repair"], 0);
+    ws.run().ran([]);
+}
+
+#[test]
 fn what_is_collected_comes_back_whole() {
     let mut ws = Workspace::new(CHANGING);
     ws.call(&["cache", "gc"]).exits(2).says(["there is no cache"]);

@@ -17,7 +17,7 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) fn du(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-    let usage = args.folder.store().usage()?;
+    let usage = args.folder.store()?.usage()?;
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&usage)?)?;
         return Ok(ExitCode::SUCCESS);

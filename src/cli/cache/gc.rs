@@ -50,7 +50,7 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) fn gc(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-    let store = args.folder.store();
+    let store = args.folder.store()?;
     let rules = rules(args, &store)?;
     if !store.root().is_dir() {
         return Err(Failure::Usage(format!("{}: there is no cache", args.folder.cache.display())));

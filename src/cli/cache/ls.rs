@@ -19,7 +19,7 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) fn ls(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-    let mut records = args.folder.store().records()?;
+    let mut records = args.folder.store()?.records()?;
     let ended = |record: &Record| record.started as f64 + record.seconds;
     records.sort_by(|a, b| ended(b).total_cmp(&ended(a)));
     if args.json {

@@ -55,8 +55,8 @@ struct Folder {
 }
 
 impl Folder {
-    fn store(&self) -> Store {
-        Store::at(&self.cache)
+    fn store(&self) -> Result<Store, Failure> {
+        Ok(Store::open(&self.cache)?)
     }
 }
 

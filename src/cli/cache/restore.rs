@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::words::{age, bytes, count};
 use super::{Failure, Folder};
+use crate::cli::exit::FAILED;
 use crate::store::Bin;
 
 /// Arguments of `cache restore`.
@@ -17,7 +18,7 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) fn restore(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-    let store = args.folder.store();
+    let store = args.folder.store()?;
     let bins = store.bins()?;
     let Some(id) = &args.id else {
         for bin in &bins {
@@ -37,7 +38,15 @@ pub(super) fn restore(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Fail
         };
         return Err(Failure::Usage(format!("the trash has no `{id}`; {there}")));
     };
-    store.restore(bin)?;
+    let wrong = store.restore(bin)?;
     writeln!(out, "{} put back", bytes(bin.bytes))?;
-    Ok(ExitCode::SUCCESS)
+    if wrong.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (file, wrong) in &wrong {
+        writeln!(out, "  {}: {wrong}", file.display())?;
+    }
+    let mend = format!("stlpipe cache verify --repair --cache {}", args.folder.cache.display());
+    writeln!(out, "not whole in the trash: {}; mend what is back with: {mend}", count(wrong.len(), "file"))?;
+    Ok(ExitCode::from(FAILED))
 }

@@ -15,7 +15,7 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) fn show(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-    let records = args.folder.store().records()?;
+    let records = args.folder.store()?.records()?;
     let mut fitting = records.iter().filter(|record| record.key.to_string().starts_with(&args.key));
     match (fitting.next(), fitting.next()) {
         (Some(record), None) => {

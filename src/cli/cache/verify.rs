@@ -30,7 +30,7 @@ pub(in crate::cli) struct Args {
 const PACE: Duration = Duration::from_secs(2);
 
 pub(super) fn verify(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-    let store = args.folder.store();
+    let store = args.folder.store()?;
     if !store.root().is_dir() {
         return Err(Failure::Usage(format!("{}: there is no cache", args.folder.cache.display())));
     }

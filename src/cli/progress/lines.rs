@@ -26,7 +26,11 @@ pub(super) fn state(event: &StageEvent, width: usize) -> Option<String> {
         (State::Waiting, Detail::Held(holder)) => {
             format!("waiting   for process {} ({}), which computes the same", holder.pid, holder.purpose)
         }
-        (State::Reused, _) => "reused".to_owned(),
+        // Those that were there at once, the summary counts.
+        (State::Reused, _) if event.seconds > 0.0 => {
+            format!("reused    another process made it in the meantime ({})", duration(event.seconds))
+        }
+        (State::Reused, _) => return None,
         (State::Done, Detail::Metrics(figures)) => {
             format!("done      {:<9} {}", duration(event.seconds), metrics(figures))
         }
@@ -34,7 +38,7 @@ pub(super) fn state(event: &StageEvent, width: usize) -> Option<String> {
         (State::Skipped, Detail::Because(reason)) => format!("skipped   {reason}"),
         // The summary counts them.
         (State::Skipped, Detail::NotBegun) => return None,
-        (State::Skipped, _) => "skipped".to_owned(),
+        (State::Skipped, _) => "skipped   since another stage failed; --keep-going runs it".to_owned(),
         (State::Interrupted, _) => "interrupted".to_owned(),
         _ => return None,
     };

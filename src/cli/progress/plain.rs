@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Pace, Show, lines};
 use crate::cli::say::say;
-use crate::engine::{Event, Experiment, Observer, State, Summary};
+use crate::engine::{Event, Experiment, Observer, Summary};
 
 /// How often a running stage says how far it is.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -25,8 +25,6 @@ impl Observer for Plain {
     fn observe(&self, event: &Event) {
         let width = self.width;
         match event {
-            // The summary counts them.
-            Event::Stage(event) if event.state == State::Reused => {}
             Event::Stage(event) => {
                 if let Some(line) = lines::state(event, width) {
                     say(line);

@@ -52,9 +52,7 @@ impl Terminal {
             }
             _ => {}
         }
-        if event.state != State::Reused
-            && let Some(line) = lines::state(event, self.width)
-        {
+        if let Some(line) = lines::state(event, self.width) {
             self.print(&line);
         }
     }

@@ -8,7 +8,7 @@ mod tests;
 mod workspace;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::Command as Program;
 use std::time::Duration;
 
@@ -84,16 +84,20 @@ impl Check for Command {
         };
         let mut complaints = Vec::new();
         if self.run.words().first().is_none_or(|word| word.trim().is_empty()) {
-            complaints.push(complain(&["run"], "there is nothing to run", None));
+            complaints.push(complain(&["run"], "run: there is nothing to run", None));
         }
         for (port, path) in &self.outs {
             if !stays_inside(Path::new(path)) {
                 let hint = "write a path relative to the clean directory, without `..`";
-                complaints.push(complain(&["outs", port], "leaves the clean directory", Some(hint)));
+                complaints.push(complain(
+                    &["outs", port],
+                    &format!("outs.{port}: leaves the clean directory"),
+                    Some(hint),
+                ));
             }
         }
         for (at, path) in self.deps.iter().enumerate().filter(|(_, path)| path.file_name().is_none()) {
-            let message = format!("`{}` has no name of its own", path.display());
+            let message = format!("deps: `{}` has no name of its own", path.display());
             complaints.push(complain(
                 &["deps", &at.to_string()],
                 &message,
@@ -102,13 +106,13 @@ impl Check for Command {
         }
         for (at, name) in self.env.iter().enumerate() {
             if name.is_empty() || name.contains(['=', '\0']) {
-                let message = format!("`{name}` is no name of an environment variable");
+                let message = format!("env: `{name}` is no name of an environment variable");
                 complaints.push(complain(&["env", &at.to_string()], &message, None));
             }
         }
         if self.timeout.is_some_and(|seconds| Duration::try_from_secs_f64(seconds).is_err() || seconds == 0.0)
         {
-            complaints.push(complain(&["timeout"], "must be a number of seconds above 0", None));
+            complaints.push(complain(&["timeout"], "timeout: must be a number of seconds above 0", None));
         }
         complaints
     }
@@ -147,11 +151,18 @@ impl Command {
             } else {
                 Path::new(path.file_name().unwrap_or_default())
             };
-            match files_below(path).ok().filter(|_| path.is_dir()) {
-                Some(below) => {
+            if !path.is_dir() {
+                files.insert(text(name), path.clone());
+                continue;
+            }
+            match files_below(path) {
+                Ok(below) => {
                     files.extend(below.into_iter().map(|(inner, file)| (text(&name.join(inner)), file)));
                 }
-                None => _ = files.insert(text(name), path.clone()),
+                Err(DiskError { path: culprit, .. }) => {
+                    let inner = culprit.strip_prefix(path).unwrap_or(&culprit).to_owned();
+                    files.insert(text(&name.join(inner)), culprit);
+                }
             }
         }
         files
@@ -233,6 +244,7 @@ impl Stage for Command {
     /// Time limit and retries decide whether there is a result, not what it is.
     fn identity(&self) -> Identity {
         let Command { run, deps: _, outs, env: _, timeout: _, retries: _ } = self;
+        let outs: IndexMap<&String, &str> = outs.iter().map(|(port, path)| (port, tidy(path))).collect();
         let params = json!({ "run": run, "outs": outs, "env": self.environment() });
         Identity { files: self.dependencies(), ..Identity::of(params) }
     }
@@ -267,6 +279,13 @@ impl Stage for Command {
     }
 }
 
+/// A path without `.` at its beginning or inside.
 fn text(path: &Path) -> String {
-    path.components().collect::<PathBuf>().display().to_string()
+    let parts = path.components().filter(|part| *part != Component::CurDir);
+    parts.collect::<PathBuf>().display().to_string()
+}
+
+/// A path as it is declared, without what it may begin with and mean nothing.
+fn tidy(path: &str) -> &str {
+    path.strip_prefix("./").map_or(path, |rest| tidy(rest.trim_start_matches('/')))
 }

@@ -25,7 +25,7 @@ pub struct Workspace<'a> {
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {error}", path.display())]
 pub struct DiskError {
-    path: PathBuf,
+    pub path: PathBuf,
     error: io::Error,
 }
 

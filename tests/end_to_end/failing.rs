@@ -1,0 +1,145 @@
+//! What is told and kept when a stage fails, and what its next attempt is compared with.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::workspace::Workspace;
+
+const PAIR: &str = r#"
+name: pair
+stages:
+  first: { uses: command, with: { run: "echo 1 > o", outs: { o: o } } }
+  second: { uses: command, in: { x: first }, with: { run: "cp in/x o", outs: { o: o } } }
+"#;
+
+const TRAINING: &str = "
+name: training
+stages:
+  archive: { uses: synthesize, with: { train_per_class: 2, test_per_class: 2 } }
+  images: { uses: decode, in: { archive: archive } }
+  learnt: { uses: augment, in: { images: images.train }, with: { samples: 20, transforms: [ { resize: 32 } ] } }
+  tested: { uses: augment, in: { images: images.test }, with: { samples: 20, transforms: [ { resize: 32 } ] } }
+  train:
+    uses: train
+    in: { train: learnt, val: learnt }
+    with: { model: lenet, epochs: 2, batch: 10 }
+";
+
+#[test]
+fn a_renamed_stage_keeps_its_reason_and_its_last_result_until_it_has_one_again() {
+    let ws = Workspace::new(PAIR);
+    ws.run().ran(["first", "second"]);
+    ws.write("pipeline.yaml", PAIR.replace("second:", "other:").replace("cp in/x o", "exit 3"));
+    for _ in 0..2 {
+        let reason = "other.run \"cp in/x o\" -> \"exit 3\" (pipeline.yaml:5)";
+        ws.call(&["status", "pipeline.yaml"]).succeeds().says([reason]);
+        ws.call(&["get", "pipeline.yaml", "other", "-o", "-"]).exits(1).says(["other --last"]);
+        assert_eq!(ws.call(&["get", "pipeline.yaml", "other", "-o", "-", "--last"]).succeeds().out, "1\n");
+        ws.run().reused(["first"]).failed(["other"]);
+    }
+    ws.write("pipeline.yaml", PAIR.replace("second:", "other:"));
+    ws.run().ran([]);
+}
+
+#[test]
+fn why_a_stage_failed_ends_its_log_and_is_shown() {
+    let ws = Workspace::new(PAIR);
+    ws.write("pipeline.yaml", PAIR.replace("cp in/x o", "echo said; exit 3"));
+    let log = ws.path("cache/failed/pair/second/log.txt");
+    ws.run().failed(["second"]);
+    assert!(
+        fs::read_to_string(&log)
+            .expect("a log")
+            .starts_with("said\nfailed: `echo said; exit 3`: exit status: 3")
+    );
+    ws.call(&["show", "pipeline.yaml", "second"]).succeeds().says([
+        "failed     in its last attempt: `echo said; exit 3`: exit status: 3",
+        "which left directory, log.txt in ",
+    ]);
+    ws.write("pipeline.yaml", PAIR);
+    ws.run().ran(["second"]);
+    assert!(!log.exists());
+
+    let ws = Workspace::new(TRAINING);
+    ws.run().failed(["train"]);
+    let log = fs::read_to_string(ws.path("cache/failed/training/train/log.txt")).expect("a log");
+    assert!(log.starts_with("failed: val: 20 of its 20 images are among those"), "{log}");
+}
+
+#[test]
+fn what_is_not_begun_after_a_failure_says_so() {
+    let ws = Workspace::new(
+        "name: apart
+stages:
+  bad: { uses: command, with: { run: sleep 0.2; exit 1, outs: { o: o } } }
+  good: { uses: command, with: { run: sleep 0.1; echo > o, outs: { o: o } } }
+",
+    );
+    ws.call(&["run", "pipeline.yaml", "--jobs", "1"])
+        .exits(1)
+        .says(["good  skipped   since another stage failed; --keep-going runs it"]);
+}
+
+#[test]
+fn a_forced_training_does_not_claim_to_go_on() {
+    let pipeline = TRAINING.replace("val: learnt", "val: tested");
+    let ws = Workspace::new(&pipeline);
+    ws.run().ran(["archive", "images", "learnt", "tested", "train"]);
+    let longer = ["--dry-run", "--set", "train.epochs=3"];
+    let goes_on = |words: &[&str]| {
+        let said = ws.call(&[&["run", "pipeline.yaml"], words].concat()).succeeds();
+        [said.out, said.err].concat().contains("goes on after 2 of 3 epochs")
+    };
+    assert!(goes_on(&longer));
+    assert!(!goes_on(&[&longer[..], &["--force", "train"]].concat()));
+    fs::remove_dir_all(ws.path("cache/chains")).expect("there");
+    assert!(!goes_on(&longer));
+}
+
+#[test]
+fn what_lies_in_a_folder_of_deps_and_cannot_be_read_is_named() {
+    let ws = Workspace::new(
+        "name: deps
+stages:
+  a: { uses: command, with: { run: ls -R > o, deps: [folder], outs: { o: o } } }
+",
+    );
+    fs::create_dir(ws.path("folder")).expect("writable");
+    symlink("nowhere", ws.path("folder/link")).expect("writable");
+    ws.call(&["run", "pipeline.yaml"]).exits(2).says(["reads `folder/link`, and there is no such file"]);
+    fs::remove_file(ws.path("folder/link")).expect("there");
+    let made = std::process::Command::new("mkfifo").arg(ws.path("folder/pipe")).status().expect("it runs");
+    assert!(made.success());
+    ws.call(&["run", "pipeline.yaml"]).exits(2).says(["reads `folder/pipe`, and that is no plain file"]);
+}
+
+#[test]
+fn paths_that_say_the_same_are_the_same() {
+    let text = |dep: &str, out: &str| {
+        format!(
+            "name: paths\nstages:\n  a: {{ uses: command, with: {{ run: cat d > o, deps: [{dep}], outs: {{ o: {out} }} }} }}\n"
+        )
+    };
+    let ws = Workspace::new(&text("d", "o"));
+    ws.write("d", "1");
+    ws.run().ran(["a"]);
+    for (dep, out) in [("./d", "o"), ("d", "./o"), ("././d", ".//o")] {
+        ws.write("pipeline.yaml", text(dep, out));
+        ws.run().reused(["a"]);
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_read_is_not_called_empty() {
+    let ws = Workspace::new(PAIR);
+    ws.write("file", "x");
+    for command in ["status", "run", "why", "show", "get"] {
+        let words = match command {
+            "why" => vec![command, "pipeline.yaml", "first", "--cache", "file"],
+            "get" => vec![command, "pipeline.yaml", "first", "-o", "x", "--cache", "file"],
+            _ => vec![command, "pipeline.yaml", "--cache", "file"],
+        };
+        let said = ws.call(&words);
+        assert!(said.err.contains("Not a directory"), "{command}: {}{}", said.out, said.err);
+    }
+}
