@@ -1,7 +1,7 @@
 //! The linear layer: y = act(x weight^T + bias) for rows x. Small, so it stays on one thread.
 
 use super::elementwise::activate;
-use super::matrix::{Matrix, Rounding, add_product, multiply};
+use super::matrix::{Matrix, add_product, multiply};
 
 /// The outputs, for x (batch, inputs), weight (outputs, inputs), bias (outputs).
 pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], negative_slope: f32) -> Vec<f32> {
@@ -10,7 +10,7 @@ pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], negative_slope: f32) -> 
     let batch = x.len() / inputs;
     let mut y = vec![0.0; batch * outputs];
     let weight = Matrix::new(weight, outputs, inputs).transposed();
-    multiply(Matrix::new(x, batch, inputs), weight, &mut y, outputs, Rounding::Plain);
+    multiply(Matrix::new(x, batch, inputs), weight, &mut y);
     for row in y.chunks_exact_mut(outputs) {
         for (value, bias) in row.iter_mut().zip(bias) {
             *value = activate(*value + bias, negative_slope);

@@ -5,14 +5,20 @@
 
 use super::finish::Output;
 use super::geometry::Geometry;
-use super::matrix::Rounding;
-use super::{unfolded, winograd};
+use super::product::{Level, Rounding};
+use super::{shifted, unfolded, winograd};
 
 /// The output for a batch x.
-pub fn forward(g: &Geometry, x: &[f32], filters: &[f32], finish: Output, rounding: Rounding) -> Vec<f32> {
+pub fn forward(
+    g: &Geometry,
+    x: &[f32],
+    filters: &[f32],
+    finish: Output,
+    how: (Rounding, Level),
+) -> Vec<f32> {
     match winograd::Tiling::of(g) {
-        Some(tiling) => tiling.forward(g, x, filters, finish, rounding),
-        None => unfolded::forward(g, x, filters, finish, rounding),
+        Some(tiling) => tiling.forward(g, x, filters, finish, how),
+        None => shifted::forward(g, x, filters, finish, how),
     }
 }
 
@@ -25,10 +31,11 @@ pub fn filter_gradient(g: &Geometry, x: &[f32], dy: &[f32]) -> Vec<f32> {
 }
 
 /// dx += the gradient of the input.
-pub fn add_input_gradient(g: &Geometry, dy: &[f32], filters: &[f32], dx: &mut [f32]) {
+pub fn add_input_gradient(g: &Geometry, dy: &[f32], filters: &[f32], dx: &mut [f32], level: Level) {
     match winograd::Tiling::of(g) {
-        Some(tiling) => tiling.add_input_gradient(g, dy, filters, dx),
-        None => unfolded::add_input_gradient(g, dy, filters, dx),
+        Some(tiling) => tiling.add_input_gradient(g, dy, filters, dx, level),
+        None if g.stride == 1 => shifted::add_input_gradient(g, dy, filters, dx, level),
+        None => unfolded::add_input_gradient(g, dy, filters, dx, level),
     }
 }
 
@@ -119,8 +126,8 @@ mod tests {
             y.iter_mut().filter(|y| **y < 0.0).for_each(|y| *y *= 0.25);
 
             let finish = Output { bias: Some(&bias), negative_slope: 0.25, map: None };
-            for rounding in [Rounding::Plain, Rounding::Careful] {
-                assert_near("output", &g, &forward(&g, &x, &w, finish, rounding), &y);
+            for (level, rounding) in Level::here().flat_map(|l| [(l, Rounding::Plain), (l, Rounding::Careful)]) {
+                assert_near("output", &g, &forward(&g, &x, &w, finish, (rounding, level)), &y);
             }
             let map = (numbers(channels.1, 6), numbers(channels.1, 7));
             let finish = Output { map: Some((&map.0, &map.1)), ..finish };
@@ -128,11 +135,15 @@ mod tests {
                 let channel = i / g.out_space() % channels.1;
                 *y = f64::from(map.0[channel]) * *y + f64::from(map.1[channel]);
             }
-            assert_near("mapped output", &g, &forward(&g, &x, &w, finish, Rounding::Plain), &y);
+            for level in Level::here() {
+                assert_near("mapped output", &g, &forward(&g, &x, &w, finish, (Rounding::Plain, level)), &y);
+            }
             assert_near("gradient of the filters", &g, &filter_gradient(&g, &x, &dy), &dw);
-            let mut ours = before;
-            add_input_gradient(&g, &dy, &w, &mut ours);
-            assert_near("gradient of the input", &g, &ours, &dx);
+            for level in Level::here() {
+                let mut ours = before.clone();
+                add_input_gradient(&g, &dy, &w, &mut ours, level);
+                assert_near("gradient of the input", &g, &ours, &dx);
+            }
         }
     }
 }

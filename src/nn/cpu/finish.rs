@@ -40,3 +40,13 @@ impl Finish for Added {
         |y, value| *y += value
     }
 }
+
+/// y = value.
+pub struct Stored;
+
+impl Finish for Stored {
+    #[inline(always)]
+    fn of(&self, _: usize) -> impl Fn(&mut f32, f32) + Copy {
+        |y, value| *y = value
+    }
+}

@@ -12,7 +12,9 @@ mod matrix;
 mod norm;
 mod points;
 mod pool;
+mod product;
 mod scratch;
+mod shifted;
 mod tiles;
 mod unfolded;
 mod winograd;
@@ -26,19 +28,18 @@ use super::kernels::{
 };
 use finish::Output;
 use geometry::Geometry;
-use matrix::Rounding;
+use product::{Level, Rounding};
 
 /// The widest vector instructions that the products of matrices use on this machine, in which training spends
 /// its time.
 #[must_use]
 pub fn instructions() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx512f") {
-        return "AVX-512";
-    } else if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-        return "AVX2";
+    match Level::widest() {
+        Level::Avx512 => "AVX-512",
+        Level::Avx2 => "AVX2",
+        Level::Plain if cfg!(target_arch = "aarch64") => "NEON",
+        Level::Plain => "no vector instructions",
     }
-    if cfg!(target_arch = "aarch64") { "NEON" } else { "no vector instructions" }
 }
 
 /// The loops of this folder.
@@ -57,7 +58,7 @@ impl Kernels<Cpu> for Fused {
         let (batch, _, height, width) = *x.shape();
         let geometry = geometry::<I, O, PER_GROUP, K>(how, height, width);
         let finish = Output { bias: bias.map(values), negative_slope: how.negative_slope, map: None };
-        let y = convolution::forward(&geometry, values(&x), values(filters), finish, Rounding::Plain);
+        let y = convolution::forward(&geometry, values(&x), values(filters), finish, (Rounding::Plain, Level::widest()));
         x.device().try_tensor_from_vec(y, (batch, Const, geometry.out_height(), geometry.out_width()))
     }
 
@@ -72,7 +73,7 @@ impl Kernels<Cpu> for Fused {
         let geometry = geometry::<I, O, PER_GROUP, K>(how, height, width);
         let map = Some((values(factor), values(offset)));
         let finish = Output { bias: bias.map(values), negative_slope: how.negative_slope, map };
-        let y = convolution::forward(&geometry, values(&x), values(filters), finish, Rounding::Plain);
+        let y = convolution::forward(&geometry, values(&x), values(filters), finish, (Rounding::Plain, Level::widest()));
         x.device().try_tensor_from_vec(y, (batch, Const, geometry.out_height(), geometry.out_width()))
     }
 
@@ -89,7 +90,7 @@ impl Kernels<Cpu> for Fused {
         let (batch, _, height, width) = *x.shape();
         let geometry = geometry::<I, O, PER_GROUP, K>(how, height, width);
         let finish = Output { bias: bias.map(values), negative_slope: how.negative_slope, map: None };
-        let y = convolution::forward(&geometry, values(&x), values(filters), finish, Rounding::Careful);
+        let y = convolution::forward(&geometry, values(&x), values(filters), finish, (Rounding::Careful, Level::widest()));
         let moments = norm::moments(&y, batch, O);
         let map = norm::Standardization::new(&moments, values(scale), values(shift), eps);
         let z = elementwise::rescale(&y, batch, &map.factor, &map.offset, negative_slope);
@@ -110,7 +111,7 @@ impl Kernels<Cpu> for Fused {
             elementwise::add(grads.get_or_alloc_mut(&filters)?, &dw);
             if how.input == Source::Layer {
                 let dx = grads.get_or_alloc_mut(&x)?;
-                convolution::add_input_gradient(&geometry, &gradient, values(&filters), dx);
+                convolution::add_input_gradient(&geometry, &gradient, values(&filters), dx, Level::widest());
             }
             Ok(())
         });

@@ -1,41 +1,18 @@
-//! Convolution as matrix products: each sample is unfolded into columns, one per output, and multiplied by the
-//! filters. Samples go in parallel, and their parts of the filters' gradient are added in a fixed order.
+//! Gradients of a convolution as matrix products: the inputs of a sample unfolded into columns, one for each output.
+//! Samples go in parallel, and their parts of the filters' gradient are added in a fixed order.
 
 use rayon::prelude::*;
 
 use super::elementwise::add;
-use super::finish::{Finish, Output};
+use super::finish::Stored;
 use super::geometry::Geometry;
-use super::lanes::vectorize;
-use super::matrix::{Matrix, Rounding, add_product, multiply};
+use super::matrix::{Matrix, add_product};
+use super::product::{Level, Packed, Rounding, Rows, multiply};
 use super::scratch;
 
 /// Into how many parts at most a batch is cut for the filters' gradient; a constant, because it fixes the order
 /// of additions.
 const PARTS: usize = 16;
-
-/// The output for a batch x.
-pub fn forward(g: &Geometry, x: &[f32], filters: &[f32], finish: Output, rounding: Rounding) -> Vec<f32> {
-    let space = g.out_space();
-    let mut y = vec![0.0; x.len() / g.sample() * g.out_sample()];
-    y.par_chunks_mut(g.out_sample()).zip(x.par_chunks(g.sample())).for_each(|(y, x)| {
-        let groups = y.chunks_exact_mut(g.group_outputs() * space);
-        for (group, y) in groups.enumerate() {
-            let filters = group_filters(g, filters, group);
-            with_columns(g, x, group, |columns| multiply(filters, columns, y, space, rounding));
-        }
-        for (o, y) in y.chunks_exact_mut(space).enumerate() {
-            let store = finish.of(o);
-            vectorize(move || {
-                for y in y {
-                    let value = *y;
-                    store(y, value);
-                }
-            });
-        }
-    });
-    y
-}
 
 /// The gradient of the filters.
 pub fn filter_gradient(g: &Geometry, x: &[f32], dy: &[f32]) -> Vec<f32> {
@@ -64,21 +41,21 @@ pub fn filter_gradient(g: &Geometry, x: &[f32], dy: &[f32]) -> Vec<f32> {
 }
 
 /// dx += the gradient of the input.
-pub fn add_input_gradient(g: &Geometry, dy: &[f32], filters: &[f32], dx: &mut [f32]) {
-    let space = g.out_space();
+pub fn add_input_gradient(g: &Geometry, dy: &[f32], filters: &[f32], dx: &mut [f32], level: Level) {
+    let (space, outputs) = (g.out_space(), g.group_outputs());
+    let packed: Vec<Packed> = filters
+        .chunks_exact(outputs * g.filter())
+        .map(|filters| Packed::new(Matrix::new(filters, outputs, g.filter()).transposed(), level))
+        .collect();
+    let starts: Vec<usize> = (0..outputs).map(|o| o * space).collect();
     dx.par_chunks_mut(g.sample()).zip(dy.par_chunks(g.out_sample())).for_each(|(dx, dy)| {
-        let groups = dy.chunks_exact(g.group_outputs() * space);
-        for (group, (dy, dx)) in groups.zip(dx.chunks_exact_mut(g.sample() / g.groups)).enumerate() {
-            let filters = group_filters(g, filters, group).transposed();
-            let dy = Matrix::new(dy, g.group_outputs(), space);
-            if is_unfolded(g) {
-                add_product(filters, dy, dx);
-            } else {
-                scratch::with(g.filter() * space, |columns| {
-                    multiply(filters, dy, columns, space, Rounding::Plain);
-                    fold(g, columns, dx);
-                });
-            }
+        let groups = dy.chunks_exact(outputs * space).zip(dx.chunks_exact_mut(g.sample() / g.groups));
+        for ((dy, dx), filters) in groups.zip(&packed) {
+            scratch::with(g.filter() * space, |columns| {
+                let dy = Rows { values: dy, starts: &starts, width: space };
+                multiply(filters, dy, Rounding::Plain, columns, space, (0, &Stored));
+                fold(g, columns, dx);
+            });
         }
     });
 }
@@ -86,12 +63,6 @@ pub fn add_input_gradient(g: &Geometry, dy: &[f32], filters: &[f32], dx: &mut [f
 /// Whether a group of input channels already is the matrix of its columns.
 fn is_unfolded(g: &Geometry) -> bool {
     (g.kernel, g.stride, g.padding) == (1, 1, 0)
-}
-
-/// The filters of one group, one per row.
-fn group_filters<'a>(g: &Geometry, filters: &'a [f32], group: usize) -> Matrix<'a> {
-    let size = g.group_outputs() * g.filter();
-    Matrix::new(&filters[group * size..][..size], g.group_outputs(), g.filter())
 }
 
 /// Shows `work` the columns (values of a filter, outputs) of one group of a sample.

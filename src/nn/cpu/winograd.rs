@@ -10,11 +10,12 @@
 
 use rayon::prelude::*;
 
-use super::finish::{Added, Finish, Output};
+use super::finish::{Added, Finish, Output, Stored};
 use super::geometry::Geometry;
 use super::lanes::{LANES, Lanes, vectorize};
-use super::matrix::{Matrix, Rounding, add_product, multiply};
+use super::matrix::{Matrix, add_product};
 use super::points::{Along, Evaluate, Interpolate, Windows, both};
+use super::product::{Level, Packed, Rounding, Rows, multiply};
 use super::scratch;
 use super::tiles::{Plane, Planes, transform, write_tiles};
 
@@ -54,10 +55,10 @@ impl Tiling {
         x: &[f32],
         filters: &[f32],
         finish: Output,
-        rounding: Rounding,
+        (rounding, level): (Rounding, Level),
     ) -> Vec<f32> {
         let mut y = vec![0.0; x.len() / g.sample() * g.out_sample()];
-        let pass = Pass { planes: Planes::forward(g), rounding, finish };
+        let pass = Pass { planes: Planes::forward(g), rounding, level, finish };
         match (self, rounding) {
             (Tiling::Two, Rounding::Plain) => pass.run::<2, 5, 6>(x, filters, &mut y),
             (Tiling::Two, Rounding::Careful) => pass.run::<2, 3, 4>(x, filters, &mut y),
@@ -78,10 +79,18 @@ impl Tiling {
     }
 
     /// dx += the gradient of the input.
-    pub fn add_input_gradient(&self, g: &Geometry, dy: &[f32], filters: &[f32], dx: &mut [f32]) {
+    pub fn add_input_gradient(
+        &self,
+        g: &Geometry,
+        dy: &[f32],
+        filters: &[f32],
+        dx: &mut [f32],
+        level: Level,
+    ) {
         let filters = flipped(g, filters);
         // Adam divides small gradients by small moments, so what they lose shows in the weights.
-        let pass = Pass { planes: Planes::backward(g), rounding: Rounding::Careful, finish: Added };
+        let planes = Planes::backward(g);
+        let pass = Pass { planes, rounding: Rounding::Careful, level, finish: Added };
         match self {
             Tiling::Two => pass.run::<2, 5, 6>(dy, &filters, dx),
             Tiling::Three => pass.run::<3, 4, 6>(dy, &filters, dx),
@@ -94,6 +103,7 @@ impl Tiling {
 struct Pass<F> {
     planes: Planes,
     rounding: Rounding,
+    level: Level,
     finish: F,
 }
 
@@ -111,8 +121,11 @@ impl<F: Finish> Pass<F> {
     {
         const { assert!(R + M == SIDE + 1) };
         let points = SIDE * SIDE;
-        let filters = evaluate_filters::<R, SIDE>(filters);
         let (inputs, outputs) = self.planes.channels;
+        let filters: Vec<Packed> = evaluate_filters::<R, SIDE>(filters)
+            .par_chunks(outputs * inputs)
+            .map(|filters| Packed::new(Matrix::new(filters, outputs, inputs), self.level))
+            .collect();
         let (from, to) = (self.planes.from.0 * self.planes.from.1, self.planes.to.0 * self.planes.to.1);
         let together = self.planes.samples_together::<M>();
         y.par_chunks_mut(together * outputs * to).zip(x.par_chunks(together * inputs * from)).for_each(
@@ -126,15 +139,12 @@ impl<F: Finish> Pass<F> {
                             let Planes { from, before, .. } = self.planes;
                             transform::<Windows, SIDE, SIDE>(&tiles, from, before, plane, row);
                         }
-                        for (point, filters) in filters.chunks_exact(outputs * inputs).enumerate() {
+                        let starts: Vec<usize> = (0..inputs).map(|channel| channel * row).collect();
+                        for (point, filters) in filters.iter().enumerate() {
                             let at = point * tiles.width();
-                            multiply(
-                                Matrix::new(filters, outputs, inputs),
-                                Matrix::spaced(&transformed[at..], inputs, tiles.width(), row),
-                                &mut products[at..],
-                                row,
-                                self.rounding,
-                            );
+                            let values = &transformed[at..];
+                            let tiles = Rows { values, starts: &starts, width: tiles.width() };
+                            multiply(filters, tiles, self.rounding, &mut products[at..], row, (0, &Stored));
                         }
                         for (channel, row) in products.chunks_exact(row).enumerate() {
                             let plane = Plane { channel, channels: outputs, size: self.planes.to };
