@@ -77,6 +77,45 @@ impl Window {
     }
 }
 
+impl Window {
+    /// The largest value of each column in the rows of a row of windows.
+    #[inline(always)]
+    fn down(&self, plane: &[f32], row: usize, columns: &mut [f32]) {
+        let first = (row * self.stride).saturating_sub(self.padding);
+        let count = self.inside(row, self.height).len();
+        let mut rows = plane[first * self.width..][..count * self.width].chunks_exact(self.width);
+        columns.copy_from_slice(rows.next().expect("a window has a row in the plane"));
+        for row in rows {
+            for (column, value) in columns.iter_mut().zip(row) {
+                *column = larger(*column, *value);
+            }
+        }
+    }
+
+    /// The largest value of each window in the largest ones of its columns.
+    #[inline(always)]
+    fn along(&self, columns: &[f32], y: &mut [f32]) {
+        for place in 0..self.side {
+            let take = |y: &mut f32, value: f32| {
+                *y = if place == 0 { value } else { larger(*y, value) };
+            };
+            if self.stride == 2 {
+                let pairs = &columns.as_chunks::<2>().0[place / 2..];
+                y.iter_mut().zip(pairs).for_each(|(y, pair)| take(y, pair[place % 2]));
+            } else {
+                let values = columns[place..].iter().step_by(self.stride);
+                y.iter_mut().zip(values).for_each(|(y, value)| take(y, *value));
+            }
+        }
+    }
+}
+
+/// The larger of two values. NaN is larger than any number.
+#[inline(always)]
+fn larger(a: f32, b: f32) -> f32 {
+    if (b > a) | b.is_nan() { b } else { a }
+}
+
 /// A place in no window: their sides are at most 15.
 const NOBODY: f32 = 255.0;
 
@@ -88,6 +127,27 @@ fn challenge(y: &mut [f32], winners: &mut [f32], challenger: f32, values: impl I
         *y = if wins { value } else { *y };
         *winner = if wins { challenger } else { *winner };
     }
+}
+
+/// The largest value of each window, down the columns first and then along the rows.
+pub fn maxima(window: &Window, x: &[f32]) -> Vec<f32> {
+    let (plane, out_width) = (window.height * window.width, window.out_width());
+    let out_plane = window.out_height() * out_width;
+    let mut y = vec![0.0; x.len() / plane * out_plane];
+    y.par_chunks_mut(out_plane).zip(x.par_chunks(plane)).for_each(|(y, x)| {
+        // An even number of values, so that all of them come in pairs.
+        let width = (window.width + 2 * window.padding).next_multiple_of(2);
+        scratch::with(width, |columns| {
+            columns.fill(f32::NEG_INFINITY);
+            vectorize(|| {
+                for (row, y) in y.chunks_exact_mut(out_width).enumerate() {
+                    window.down(x, row, &mut columns[window.padding..][..window.width]);
+                    window.along(columns, y);
+                }
+            });
+        });
+    });
+    y
 }
 
 /// The largest value of each window, and where in its window each stands (row-major, the first of equal ones).
@@ -160,15 +220,29 @@ mod tests {
     }
 
     #[test]
+    fn maxima_are_the_largest_values_of_the_windows() {
+        let mut stream = crate::dataset::random::Stream::new(1, crate::dataset::random::Purpose::Init, 0, 0);
+        for (side, stride, padding) in [(1, 1, 0), (2, 2, 0), (3, 2, 1), (2, 1, 1), (3, 3, 2), (4, 2, 3)] {
+            for (height, width) in [(4, 4), (5, 7), (8, 33)] {
+                let window = Window { side, stride, padding, height, width };
+                let x: Vec<f32> = (0..3 * height * width).map(|_| stream.normal() as f32).collect();
+                assert_eq!(maxima(&window, &x), forward(&window, &x).0, "{window:?}");
+            }
+        }
+    }
+
+    #[test]
     fn padding_never_wins() {
         let window = Window { side: 3, stride: 2, padding: 1, height: 3, width: 3 };
         let plane: Vec<f32> = (1..=9u8).map(|i| -f32::from(i)).collect();
         assert_eq!(forward(&window, &plane).0, [-1.0, -2.0, -4.0, -5.0]);
+        assert_eq!(maxima(&window, &plane), [-1.0, -2.0, -4.0, -5.0]);
     }
 
     #[test]
     fn nan_is_the_largest_value() {
         let window = Window { side: 2, stride: 2, padding: 0, height: 2, width: 2 };
-        assert!(forward(&window, &[1.0, f32::NAN, 3.0, 2.0]).0[0].is_nan());
+        let plane = [1.0, f32::NAN, 3.0, 2.0];
+        assert!(forward(&window, &plane).0[0].is_nan() && maxima(&window, &plane)[0].is_nan());
     }
 }
