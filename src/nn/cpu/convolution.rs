@@ -9,13 +9,7 @@ use super::product::{Level, Rounding};
 use super::{shifted, unfolded, winograd};
 
 /// The output for a batch x.
-pub fn forward(
-    g: &Geometry,
-    x: &[f32],
-    filters: &[f32],
-    finish: Output,
-    how: (Rounding, Level),
-) -> Vec<f32> {
+pub fn forward(g: &Geometry, x: &[f32], filters: &[f32], finish: Output, how: (Rounding, Level)) -> Vec<f32> {
     match winograd::Tiling::of(g) {
         Some(tiling) => tiling.forward(g, x, filters, finish, how),
         None => shifted::forward(g, x, filters, finish, how),
@@ -126,7 +120,9 @@ mod tests {
             y.iter_mut().filter(|y| **y < 0.0).for_each(|y| *y *= 0.25);
 
             let finish = Output { bias: Some(&bias), negative_slope: 0.25, map: None };
-            for (level, rounding) in Level::here().flat_map(|l| [(l, Rounding::Plain), (l, Rounding::Careful)]) {
+            for (level, rounding) in
+                Level::here().flat_map(|l| [(l, Rounding::Plain), (l, Rounding::Careful)])
+            {
                 assert_near("output", &g, &forward(&g, &x, &w, finish, (rounding, level)), &y);
             }
             let map = (numbers(channels.1, 6), numbers(channels.1, 7));

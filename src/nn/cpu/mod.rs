@@ -58,7 +58,13 @@ impl Kernels<Cpu> for Fused {
         let (batch, _, height, width) = *x.shape();
         let geometry = geometry::<I, O, PER_GROUP, K>(how, height, width);
         let finish = Output { bias: bias.map(values), negative_slope: how.negative_slope, map: None };
-        let y = convolution::forward(&geometry, values(&x), values(filters), finish, (Rounding::Plain, Level::widest()));
+        let y = convolution::forward(
+            &geometry,
+            values(&x),
+            values(filters),
+            finish,
+            (Rounding::Plain, Level::widest()),
+        );
         x.device().try_tensor_from_vec(y, (batch, Const, geometry.out_height(), geometry.out_width()))
     }
 
@@ -73,7 +79,13 @@ impl Kernels<Cpu> for Fused {
         let geometry = geometry::<I, O, PER_GROUP, K>(how, height, width);
         let map = Some((values(factor), values(offset)));
         let finish = Output { bias: bias.map(values), negative_slope: how.negative_slope, map };
-        let y = convolution::forward(&geometry, values(&x), values(filters), finish, (Rounding::Plain, Level::widest()));
+        let y = convolution::forward(
+            &geometry,
+            values(&x),
+            values(filters),
+            finish,
+            (Rounding::Plain, Level::widest()),
+        );
         x.device().try_tensor_from_vec(y, (batch, Const, geometry.out_height(), geometry.out_width()))
     }
 
@@ -90,7 +102,13 @@ impl Kernels<Cpu> for Fused {
         let (batch, _, height, width) = *x.shape();
         let geometry = geometry::<I, O, PER_GROUP, K>(how, height, width);
         let finish = Output { bias: bias.map(values), negative_slope: how.negative_slope, map: None };
-        let y = convolution::forward(&geometry, values(&x), values(filters), finish, (Rounding::Careful, Level::widest()));
+        let y = convolution::forward(
+            &geometry,
+            values(&x),
+            values(filters),
+            finish,
+            (Rounding::Careful, Level::widest()),
+        );
         let moments = norm::moments(&y, batch, O);
         let map = norm::Standardization::new(&moments, values(scale), values(shift), eps);
         let z = elementwise::rescale(&y, batch, &map.factor, &map.offset, negative_slope);

@@ -16,6 +16,10 @@ const COLUMNS: usize = 16;
 /// How many products are summed at a time where rounding matters; about the root of the longest sums.
 const BLOCK: usize = 24;
 
+/// Up to so many panels read the rows of b where they lie; more repay a copy, which keeps rows that lie far apart from
+/// falling into the same few places of the cache.
+const FEW_PANELS: usize = 3;
+
 /// How much rounding a product may show.
 ///
 /// In training, ReLU and max pooling ask on which side of a kink a value lies, and one other answer changes
@@ -83,8 +87,9 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// Packs a matrix; the last panel is filled up with zeros.
+    /// Packs a matrix for instructions that this machine has; the last panel is filled up with zeros.
     pub fn new(a: Matrix<'_>, level: Level) -> Packed {
+        assert!(level.is_here(), "this machine has no {level:?}");
         let (rows, depth) = a.shape();
         let together = level.rows();
         let mut values = vec![0.0; rows.next_multiple_of(together) * depth];
@@ -152,12 +157,13 @@ pub fn multiply(
     };
     let sweep = Sweep { a, b, block, out, step, first, finish };
     match a.level {
-        // SAFETY: a level is packed for only where its instructions are, and the starts were checked above.
         #[cfg(target_arch = "x86_64")]
+        // SAFETY: a factor is packed for instructions that are there, and the starts were checked above.
         Level::Avx512 => unsafe { sweep.avx512() },
         #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
         Level::Avx2 => unsafe { sweep.avx2() },
-        _ => sweep.run(|panel, at, block| plain(panel, b.values, b.starts, at, block)),
+        _ => sweep.run(plain),
     }
 }
 
@@ -173,26 +179,53 @@ struct Sweep<'a, F> {
 
 impl<F: Finish> Sweep<'_, F> {
     #[inline(always)]
-    fn run<const ROWS: usize>(self, tile: impl Fn(&[f32], usize, usize) -> [[f32; COLUMNS]; ROWS]) {
-        let Sweep { a, b, block, out, step, first, finish } = self;
-        for column in (0..b.width).step_by(COLUMNS) {
-            // The last tile begins early enough to be whole, and leaves what is stored already.
-            let at = column.min(b.width - COLUMNS);
-            for (panel, values) in a.values.chunks_exact(ROWS * a.depth).enumerate() {
-                let tile = tile(values, at, block);
-                let rows = panel * ROWS..a.rows.min((panel + 1) * ROWS);
-                for (row, values) in rows.zip(&tile) {
-                    let store = finish.of(first + row);
-                    let out: &mut [f32; COLUMNS] =
-                        (&mut out[row * step + at..][..COLUMNS]).try_into().expect("as many");
-                    if column == at {
-                        for l in 0..COLUMNS {
-                            store(&mut out[l], values[l]);
-                        }
-                    } else {
-                        for l in column - at..COLUMNS {
-                            store(&mut out[l], values[l]);
-                        }
+    fn run<const ROWS: usize>(
+        mut self,
+        tile: impl Fn(&[f32], &[f32], &[usize], usize) -> [[f32; COLUMNS]; ROWS],
+    ) {
+        let (depth, b) = (self.a.depth, self.b);
+        // The last tile begins early enough to be whole, and leaves what is stored already.
+        let columns = (0..b.width).step_by(COLUMNS).map(|column| (column.min(b.width - COLUMNS), column));
+        if self.a.rows <= FEW_PANELS * ROWS {
+            for (at, from) in columns {
+                self.column(at, from, |panel, block| tile(panel, &b.values[at..], b.starts, block));
+            }
+            return;
+        }
+        let starts: Vec<usize> = (0..depth).map(|i| i * COLUMNS).collect();
+        scratch::with(depth * COLUMNS, |values| {
+            for (at, from) in columns {
+                for (to, start) in values.chunks_exact_mut(COLUMNS).zip(b.starts) {
+                    to.copy_from_slice(&b.values[start + at..][..COLUMNS]);
+                }
+                self.column(at, from, |panel, block| tile(panel, values, &starts, block));
+            }
+        });
+    }
+
+    /// Stores the tiles of the columns at `at` that are not before `from`.
+    #[inline(always)]
+    fn column<const ROWS: usize>(
+        &mut self,
+        at: usize,
+        from: usize,
+        tile: impl Fn(&[f32], usize) -> [[f32; COLUMNS]; ROWS],
+    ) {
+        let Packed { values, rows, depth, .. } = self.a;
+        for (panel, values) in values.chunks_exact(ROWS * depth).enumerate() {
+            let tile = tile(values, self.block);
+            let rows = panel * ROWS..(*rows).min((panel + 1) * ROWS);
+            for (row, values) in rows.zip(&tile) {
+                let store = self.finish.of(self.first + row);
+                let out = &mut self.out[row * self.step + at..][..COLUMNS];
+                let out: &mut [f32; COLUMNS] = out.try_into().expect("as many");
+                if at == from {
+                    for l in 0..COLUMNS {
+                        store(&mut out[l], values[l]);
+                    }
+                } else {
+                    for l in from - at..COLUMNS {
+                        store(&mut out[l], values[l]);
                     }
                 }
             }
@@ -200,21 +233,21 @@ impl<F: Finish> Sweep<'_, F> {
     }
 
     /// # Safety
-    /// The machine has the instructions, and sixteen values lie at every start plus column.
+    /// The machine has the instructions, and `width` values lie at every start.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f")]
     unsafe fn avx512(self) {
-        let Rows { values, starts, .. } = self.b;
-        self.run(|panel, at, block| unsafe { avx512(panel, values, starts, at, block) });
+        // SAFETY: a tile's columns lie within the width.
+        self.run(|panel, values, starts, block| unsafe { avx512(panel, values, starts, block) });
     }
 
     /// # Safety
-    /// The machine has the instructions, and sixteen values lie at every start plus column.
+    /// The machine has the instructions, and `width` values lie at every start.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
     unsafe fn avx2(self) {
-        let Rows { values, starts, .. } = self.b;
-        self.run(|panel, at, block| unsafe { avx2(panel, values, starts, at, block) });
+        // SAFETY: a tile's columns lie within the width.
+        self.run(|panel, values, starts, block| unsafe { avx2(panel, values, starts, block) });
     }
 }
 
@@ -223,25 +256,19 @@ impl<F: Finish> Sweep<'_, F> {
 macro_rules! tile {
     ($name:ident, $features:literal, $rows:literal rows of $vectors:literal, $zero:ident, $load:ident, $splat:ident, $fma:ident, $add:ident, $store:ident) => {
         /// # Safety
-        /// Sixteen values lie at `at` after every start.
+        /// Sixteen values lie at every start.
         #[inline]
         #[target_feature(enable = $features)]
-        unsafe fn $name(
-            panel: &[f32],
-            b: &[f32],
-            starts: &[usize],
-            at: usize,
-            block: usize,
-        ) -> [[f32; COLUMNS]; $rows] {
+        unsafe fn $name(panel: &[f32], b: &[f32], starts: &[usize], block: usize) -> [[f32; COLUMNS]; $rows] {
             use std::arch::x86_64::*;
             const WIDTH: usize = COLUMNS / $vectors;
             let mut total = [[0.0; COLUMNS]; $rows];
             for (panel, starts) in panel.chunks(block * $rows).zip(starts.chunks(block)) {
                 let mut sums = [[$zero(); $vectors]; $rows];
                 for (factors, start) in panel.chunks_exact($rows).zip(starts) {
-                    // SAFETY: sixteen values lie there, as the caller promises.
-                    let row: [_; $vectors] = std::array::from_fn(|v| unsafe {
-                        $load(b.as_ptr().add(start + at + v * WIDTH))
+                    let row: [_; $vectors] = std::array::from_fn(|v| {
+                        // SAFETY: sixteen values lie there, as the caller promises.
+                        unsafe { $load(b.as_ptr().add(start + v * WIDTH)) }
                     });
                     for (sums, factor) in sums.iter_mut().zip(factors) {
                         let factor = $splat(*factor);
@@ -276,12 +303,12 @@ tile!(
 
 /// One tile in plain loops.
 #[inline(always)]
-fn plain(panel: &[f32], b: &[f32], starts: &[usize], at: usize, block: usize) -> [[f32; COLUMNS]; 6] {
+fn plain(panel: &[f32], b: &[f32], starts: &[usize], block: usize) -> [[f32; COLUMNS]; 6] {
     let mut total = [[0.0; COLUMNS]; 6];
     for (panel, starts) in panel.chunks(block * 6).zip(starts.chunks(block)) {
         let mut sums = [[0.0f32; COLUMNS]; 6];
         for (factors, start) in panel.chunks_exact(6).zip(starts) {
-            let row = &b[start + at..][..COLUMNS];
+            let row = &b[*start..][..COLUMNS];
             for (sums, factor) in sums.iter_mut().zip(factors) {
                 for l in 0..COLUMNS {
                     sums[l] = if cfg!(target_arch = "aarch64") {
@@ -344,7 +371,10 @@ mod tests {
                     let with_bias = product + f64::from(bias[r + 2]);
                     let off = [f64::from(*out) - product, f64::from(*sum) - product - 9.0];
                     let off_activated = f64::from(*activated) - with_bias.max(0.5 * with_bias);
-                    assert!(off.iter().chain([&off_activated]).all(|off| off.abs() < 1e-4), "{level:?} {width}: {i}");
+                    assert!(
+                        off.iter().chain([&off_activated]).all(|off| off.abs() < 1e-4),
+                        "{level:?} {width}: {i}"
+                    );
                 }
             }
         }

@@ -70,24 +70,26 @@ impl<F: Finish> Pass<F> {
             .map(|filters| Packed::new(Matrix::new(filters, outputs, starts.len()), self.level))
             .collect();
         let (from, to) = (shifts.from.0 * shifts.from.1, shifts.to.0 * shifts.to.1);
-        y.par_chunks_mut(self.channels.1 * to).zip(x.par_chunks(self.channels.0 * from)).for_each(|(y, x)| {
-            shifts.with(x, |planes| {
-                let planes = planes.chunks_exact(inputs * shifts.plane());
-                let groups = packed.iter().zip(planes).zip(y.chunks_exact_mut(outputs * to));
-                for (group, ((filters, values), y)) in groups.enumerate() {
-                    let run = Rows { values, starts: &starts, width: shifts.run() };
-                    let first = group * outputs;
-                    if shifts.run() == to {
-                        multiply(filters, run, self.rounding, y, to, (first, &self.finish));
-                    } else {
-                        scratch::with(outputs * shifts.run(), |runs| {
-                            multiply(filters, run, self.rounding, runs, shifts.run(), (0, &Stored));
-                            self.keep(runs, y, first);
-                        });
+        y.par_chunks_mut(self.channels.1 * to).zip(x.par_chunks(self.channels.0 * from)).for_each(
+            |(y, x)| {
+                shifts.with(x, |planes| {
+                    let planes = planes.chunks_exact(inputs * shifts.plane());
+                    let groups = packed.iter().zip(planes).zip(y.chunks_exact_mut(outputs * to));
+                    for (group, ((filters, values), y)) in groups.enumerate() {
+                        let run = Rows { values, starts: &starts, width: shifts.run() };
+                        let first = group * outputs;
+                        if shifts.run() == to {
+                            multiply(filters, run, self.rounding, y, to, (first, &self.finish));
+                        } else {
+                            scratch::with(outputs * shifts.run(), |runs| {
+                                multiply(filters, run, self.rounding, runs, shifts.run(), (0, &Stored));
+                                self.keep(runs, y, first);
+                            });
+                        }
                     }
-                }
-            });
-        });
+                });
+            },
+        );
     }
 
     /// Stores the rows of the output out of the runs that contain them.
@@ -124,13 +126,7 @@ struct Shifts {
 }
 
 impl Shifts {
-    fn new(
-        kernel: usize,
-        stride: usize,
-        before: isize,
-        from: (usize, usize),
-        to: (usize, usize),
-    ) -> Shifts {
+    fn new(kernel: usize, stride: usize, before: isize, from: (usize, usize), to: (usize, usize)) -> Shifts {
         let reach = (kernel - 1) / stride;
         Shifts { kernel, stride, before, from, to, rows: to.0 + reach, columns: to.1 + reach }
     }
@@ -157,8 +153,8 @@ impl Shifts {
             let copy = s % stride * self.remainders() + t % stride;
             i * self.plane() + (copy * rows + s / stride) * columns + t / stride
         };
-        let taps = (0..inputs)
-            .flat_map(|i| (0..kernel).flat_map(move |s| (0..kernel).map(move |t| (i, s, t))));
+        let taps =
+            (0..inputs).flat_map(|i| (0..kernel).flat_map(move |s| (0..kernel).map(move |t| (i, s, t))));
         taps.map(|(i, s, t)| tap(i, s, t)).collect()
     }
 
@@ -191,7 +187,8 @@ impl Shifts {
         };
         let (first_row, first) = (source(row), source(column));
         let (height, width) = self.from;
-        let (inside_rows, inside) = (inside(first_row, height, self.rows), inside(first, width, self.columns));
+        let (inside_rows, inside) =
+            (inside(first_row, height, self.rows), inside(first, width, self.columns));
         for (r, to) in to.chunks_exact_mut(self.columns).enumerate() {
             if !inside_rows.contains(&r) || inside.is_empty() {
                 to.fill(0.0);
