@@ -5,7 +5,8 @@
 
 use super::finish::Output;
 use super::geometry::Geometry;
-use super::product::{Level, Rounding};
+use super::level::Level;
+use super::product::Rounding;
 use super::{shifted, unfolded, winograd};
 
 /// The output for a batch x.

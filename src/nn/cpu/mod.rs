@@ -8,6 +8,7 @@ mod elementwise;
 mod finish;
 mod geometry;
 mod lanes;
+mod level;
 mod matrix;
 mod norm;
 mod points;
@@ -28,18 +29,14 @@ use super::kernels::{
 };
 use finish::Output;
 use geometry::Geometry;
-use product::{Level, Rounding};
+use level::Level;
+use product::Rounding;
 
 /// The widest vector instructions that the products of matrices use on this machine, in which training spends
 /// its time.
 #[must_use]
 pub fn instructions() -> &'static str {
-    match Level::widest() {
-        Level::Avx512 => "AVX-512",
-        Level::Avx2 => "AVX2",
-        Level::Plain if cfg!(target_arch = "aarch64") => "NEON",
-        Level::Plain => "no vector instructions",
-    }
+    Level::widest().name()
 }
 
 /// The loops of this folder.

@@ -7,6 +7,7 @@
 //! Each sum runs over i in order, whatever the tile, so that only the kind of instructions decides about its bits.
 
 use super::finish::Finish;
+use super::level::Level;
 use super::matrix::Matrix;
 use super::scratch;
 
@@ -30,51 +31,6 @@ pub enum Rounding {
     Plain,
     /// Each sum in short parts, so that its error grows far less with its length.
     Careful,
-}
-
-/// A kind of instructions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// 512 bits.
-    Avx512,
-    /// 256 bits, and multiplication with addition.
-    Avx2,
-    /// Whatever the compiler makes of plain loops: on aarch64, NEON.
-    Plain,
-}
-
-impl Level {
-    /// The kinds that this machine has, the widest first.
-    pub fn here() -> impl Iterator<Item = Level> {
-        [Level::Avx512, Level::Avx2, Level::Plain].into_iter().filter(|level| level.is_here())
-    }
-
-    /// The widest kind.
-    pub fn widest() -> Level {
-        Level::here().next().expect("plain loops run everywhere")
-    }
-
-    fn is_here(self) -> bool {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => std::arch::is_x86_feature_detected!("avx512f"),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => {
-                std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
-            }
-            Level::Plain => true,
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => false,
-        }
-    }
-
-    /// Rows of a tile: as many as leave registers for the factors.
-    fn rows(self) -> usize {
-        match self {
-            Level::Avx512 => 12,
-            Level::Avx2 | Level::Plain => 6,
-        }
-    }
 }
 
 /// The left factor, in the order in which tiles read it: panels of a few rows, column by column.

@@ -10,8 +10,9 @@ use rayon::prelude::*;
 use super::finish::{Added, Finish, Output, Stored};
 use super::geometry::Geometry;
 use super::lanes::vectorize;
+use super::level::Level;
 use super::matrix::Matrix;
-use super::product::{Level, Packed, Rounding, Rows, multiply};
+use super::product::{Packed, Rounding, Rows, multiply};
 use super::scratch;
 
 /// The output for a batch x.

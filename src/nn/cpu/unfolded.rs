@@ -6,8 +6,9 @@ use rayon::prelude::*;
 use super::elementwise::add;
 use super::finish::Stored;
 use super::geometry::Geometry;
+use super::level::Level;
 use super::matrix::{Matrix, add_product};
-use super::product::{Level, Packed, Rounding, Rows, multiply};
+use super::product::{Packed, Rounding, Rows, multiply};
 use super::scratch;
 
 /// Into how many parts at most a batch is cut for the filters' gradient; a constant, because it fixes the order

@@ -13,9 +13,10 @@ use rayon::prelude::*;
 use super::finish::{Added, Finish, Output, Stored};
 use super::geometry::Geometry;
 use super::lanes::{LANES, Lanes, vectorize};
+use super::level::Level;
 use super::matrix::{Matrix, add_product};
 use super::points::{Along, Evaluate, Interpolate, Windows, both};
-use super::product::{Level, Packed, Rounding, Rows, multiply};
+use super::product::{Packed, Rounding, Rows, multiply};
 use super::scratch;
 use super::tiles::{Plane, Planes, transform, write_tiles};
 
