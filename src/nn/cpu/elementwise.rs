@@ -122,22 +122,29 @@ pub struct Place {
 /// The sum, in eight lanes of f64 that are added in a fixed order.
 #[inline(always)]
 pub fn sum(x: &[f32]) -> f64 {
-    sum_of(x, x, |x, _| x)
+    let [sum] = sums_of(x, x, |x, _| [x]);
+    sum
 }
 
-/// The sum of f(x, y) over pairs, in eight lanes of f64 that are added in a fixed order.
+/// The sums of what f(x, y) gives over pairs, each in eight lanes of f64 that are added in a fixed order.
 #[inline(always)]
-pub fn sum_of(x: &[f32], y: &[f32], f: impl Fn(f64, f64) -> f64) -> f64 {
-    let mut lanes = [0.0; 8];
+pub fn sums_of<const N: usize>(x: &[f32], y: &[f32], f: impl Fn(f64, f64) -> [f64; N]) -> [f64; N] {
+    let mut lanes = [[0.0; 8]; N];
     let (x, x_rest) = x.as_chunks::<8>();
     let (y, y_rest) = y.as_chunks::<8>();
     for (x, y) in x.iter().zip(y) {
         for lane in 0..8 {
-            lanes[lane] += f(f64::from(x[lane]), f64::from(y[lane]));
+            let values = f(f64::from(x[lane]), f64::from(y[lane]));
+            for n in 0..N {
+                lanes[n][lane] += values[n];
+            }
         }
     }
     for (lane, (&x, &y)) in x_rest.iter().zip(y_rest).enumerate() {
-        lanes[lane] += f(f64::from(x), f64::from(y));
+        let values = f(f64::from(x), f64::from(y));
+        for n in 0..N {
+            lanes[n][lane] += values[n];
+        }
     }
-    lanes.iter().sum()
+    lanes.map(|lanes| lanes.iter().sum())
 }

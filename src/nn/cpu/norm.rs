@@ -6,15 +6,14 @@
 
 use rayon::prelude::*;
 
-use super::elementwise::{sum, sum_of, totals_per_channel};
+use super::elementwise::{sums_of, totals_per_channel};
 use super::lanes::vectorize;
 use crate::nn::kernels::Moments;
 
 /// Mean and biased variance of each channel of x (batch, channels, space).
 pub fn moments(x: &[f32], batch: usize, channels: usize) -> Moments {
     let count = (x.len() / channels) as f64;
-    let totals =
-        totals_per_channel(x, x.len() / batch, channels, |x, _| [sum(x), sum_of(x, x, |a, b| a * b)]);
+    let totals = totals_per_channel(x, x.len() / batch, channels, |x, _| sums_of(x, x, |x, _| [x, x * x]));
     let mean: Vec<f64> = totals.iter().map(|[sum, _]| sum / count).collect();
     // In f64, squares of f32 values leave 29 bits for the difference.
     let variance =
@@ -57,11 +56,12 @@ impl Standardization {
             let dy = &dy[place.start..][..x.len()];
             let [factor, offset, mean, inverse] = self.channel(place.channel).map(f64::from);
             let slope = f64::from(negative_slope);
-            let g = |x: f64, dy: f64| {
+            let [shift, scale] = sums_of(x, dy, |x, dy| {
                 let scaled = dy * slope;
-                if factor * x + offset > 0.0 { dy } else { scaled }
-            };
-            [sum_of(x, dy, g), sum_of(x, dy, |x, dy| g(x, dy) * (x - mean)) * inverse]
+                let g = if factor * x + offset > 0.0 { dy } else { scaled };
+                [g, g * (x - mean)]
+            });
+            [shift, scale * inverse]
         });
         GradientSums(totals)
     }
