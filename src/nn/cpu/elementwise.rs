@@ -1,7 +1,10 @@
 //! Loops over every value of feature maps (batch, channels, space), parallel over samples.
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
+use super::fresh::filled;
 use super::lanes::vectorize;
 
 /// How many values one task takes where samples do not matter.
@@ -41,33 +44,39 @@ pub fn add(to: &mut [f32], from: &[f32]) {
 
 /// act(x + y).
 pub fn join(x: &[f32], y: &[f32], negative_slope: f32) -> Vec<f32> {
-    let mut z = vec![0.0; x.len()];
-    z.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).zip(y.par_chunks(BLOCK)).for_each(|((z, x), y)| {
-        vectorize(move || {
-            for ((z, x), y) in z.iter_mut().zip(x).zip(y) {
-                *z = activate(x + y, negative_slope);
-            }
+    assert_eq!(x.len(), y.len(), "maps of one size");
+    let fill = |z: &mut [MaybeUninit<f32>]| {
+        z.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).zip(y.par_chunks(BLOCK)).for_each(|((z, x), y)| {
+            vectorize(move || {
+                for ((z, x), y) in z.iter_mut().zip(x).zip(y) {
+                    z.write(activate(x + y, negative_slope));
+                }
+            });
         });
-    });
-    z
+    };
+    // SAFETY: x and y are as long as z.
+    unsafe { filled(x.len(), fill) }
 }
 
 /// act(factor x + offset), with a factor and an offset per channel.
 pub fn rescale(x: &[f32], batch: usize, factor: &[f32], offset: &[f32], negative_slope: f32) -> Vec<f32> {
-    let mut y = vec![0.0; x.len()];
     let sample = x.len() / batch;
     let space = sample / factor.len();
-    y.par_chunks_mut(sample).zip(x.par_chunks(sample)).for_each(|(y, x)| {
-        for (c, (y, x)) in y.chunks_exact_mut(space).zip(x.chunks_exact(space)).enumerate() {
-            let (factor, offset) = (factor[c], offset[c]);
-            vectorize(move || {
-                for (y, x) in y.iter_mut().zip(x) {
-                    *y = activate(factor * x + offset, negative_slope);
-                }
-            });
-        }
-    });
-    y
+    assert_eq!(x.len(), batch * factor.len() * space, "whole maps");
+    let fill = |y: &mut [MaybeUninit<f32>]| {
+        y.par_chunks_mut(sample).zip(x.par_chunks(sample)).for_each(|(y, x)| {
+            for (c, (y, x)) in y.chunks_exact_mut(space).zip(x.chunks_exact(space)).enumerate() {
+                let (factor, offset) = (factor[c], offset[c]);
+                vectorize(move || {
+                    for (y, x) in y.iter_mut().zip(x) {
+                        y.write(activate(factor * x + offset, negative_slope));
+                    }
+                });
+            }
+        });
+    };
+    // SAFETY: x is as long as y, and falls into whole maps.
+    unsafe { filled(x.len(), fill) }
 }
 
 /// sums += the sum of each channel; there are as many channels as sums.

@@ -1,12 +1,17 @@
 //! What becomes of each value at the end of a convolution, while it is still at hand: it is stored or added, after
 //! bias and activation, and in evaluation the map of a batch norm.
 
+use std::mem::MaybeUninit;
+
 use super::elementwise::activate;
 
 /// The end of a convolution, channel by channel.
 pub trait Finish: Sync {
+    /// The place of a value.
+    type Place: Send;
+
     /// Stores a value of this channel.
-    fn of(&self, channel: usize) -> impl Fn(&mut f32, f32) + Copy;
+    fn of(&self, channel: usize) -> impl Fn(&mut Self::Place, f32) + Copy;
 }
 
 /// y = factor act(value + bias) + offset.
@@ -21,13 +26,15 @@ pub struct Output<'a> {
 }
 
 impl Finish for Output<'_> {
+    type Place = MaybeUninit<f32>;
+
     #[inline(always)]
-    fn of(&self, channel: usize) -> impl Fn(&mut f32, f32) + Copy {
+    fn of(&self, channel: usize) -> impl Fn(&mut MaybeUninit<f32>, f32) + Copy {
         let bias = self.bias.map_or(0.0, |bias| bias[channel]);
         let (factor, offset) =
             self.map.map_or((1.0, 0.0), |(factor, offset)| (factor[channel], offset[channel]));
         let negative_slope = self.negative_slope;
-        move |y, value| *y = factor * activate(value + bias, negative_slope) + offset
+        move |y, value| _ = y.write(factor * activate(value + bias, negative_slope) + offset)
     }
 }
 
@@ -35,6 +42,8 @@ impl Finish for Output<'_> {
 pub struct Added;
 
 impl Finish for Added {
+    type Place = f32;
+
     #[inline(always)]
     fn of(&self, _: usize) -> impl Fn(&mut f32, f32) + Copy {
         |y, value| *y += value
@@ -45,6 +54,8 @@ impl Finish for Added {
 pub struct Stored;
 
 impl Finish for Stored {
+    type Place = f32;
+
     #[inline(always)]
     fn of(&self, _: usize) -> impl Fn(&mut f32, f32) + Copy {
         |y, value| *y = value

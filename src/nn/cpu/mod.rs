@@ -6,6 +6,7 @@ mod affine;
 mod convolution;
 mod elementwise;
 mod finish;
+mod fresh;
 mod geometry;
 mod lanes;
 mod level;

@@ -73,13 +73,13 @@ pub struct Rows<'a> {
 }
 
 /// Stores a b in rows of `out` that begin `step` values apart; `finish` takes the rows for channels from `first` on.
-pub fn multiply(
+pub fn multiply<F: Finish>(
     a: &Packed,
     b: Rows<'_>,
     rounding: Rounding,
-    out: &mut [f32],
+    out: &mut [F::Place],
     step: usize,
-    (first, finish): (usize, &impl Finish),
+    (first, finish): (usize, &F),
 ) {
     assert_eq!(a.depth, b.starts.len(), "inner dimensions");
     assert!((a.rows - 1) * step + b.width <= out.len() && b.width <= step, "outer dimensions");
@@ -123,11 +123,11 @@ pub fn multiply(
     }
 }
 
-struct Sweep<'a, F> {
+struct Sweep<'a, F: Finish> {
     a: &'a Packed,
     b: Rows<'a>,
     block: usize,
-    out: &'a mut [f32],
+    out: &'a mut [F::Place],
     step: usize,
     first: usize,
     finish: &'a F,
@@ -174,7 +174,7 @@ impl<F: Finish> Sweep<'_, F> {
             for (row, values) in rows.zip(&tile) {
                 let store = self.finish.of(self.first + row);
                 let out = &mut self.out[row * self.step + at..][..COLUMNS];
-                let out: &mut [f32; COLUMNS] = out.try_into().expect("as many");
+                let out: &mut [F::Place; COLUMNS] = out.try_into().expect("as many");
                 if at == from {
                     for l in 0..COLUMNS {
                         store(&mut out[l], values[l]);
@@ -286,6 +286,8 @@ fn plain(panel: &[f32], b: &[f32], starts: &[usize], block: usize) -> [[f32; COL
 
 #[cfg(test)]
 mod tests {
+    use std::mem::MaybeUninit;
+
     use super::super::finish::{Added, Output, Stored};
     use super::*;
     use crate::dataset::random::{Purpose, Stream};
@@ -313,8 +315,11 @@ mod tests {
                 let mut out = vec![9.0; rows * step];
                 multiply(&packed, b, rounding, &mut out, step, (0, &Stored));
                 let finish = Output { bias: Some(&bias), negative_slope: 0.5, map: None };
-                let mut activated = vec![9.0; rows * step];
+                let mut activated = vec![MaybeUninit::new(9.0); rows * step];
                 multiply(&packed, b, rounding, &mut activated, step, (2, &finish));
+                // SAFETY: all of them had values before.
+                let activated: Vec<f32> =
+                    activated.iter().map(|value| unsafe { value.assume_init() }).collect();
                 let mut sums = vec![9.0; rows * step];
                 multiply(&packed, b, rounding, &mut sums, step, (0, &Added));
                 for (i, ((out, activated), sum)) in out.iter().zip(&activated).zip(&sums).enumerate() {

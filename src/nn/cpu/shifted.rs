@@ -8,6 +8,7 @@
 use rayon::prelude::*;
 
 use super::finish::{Added, Finish, Output, Stored};
+use super::fresh::filled;
 use super::geometry::Geometry;
 use super::lanes::vectorize;
 use super::level::Level;
@@ -23,11 +24,11 @@ pub fn forward(
     finish: Output,
     (rounding, level): (Rounding, Level),
 ) -> Vec<f32> {
-    let mut y = vec![0.0; x.len() / g.sample() * g.out_sample()];
-    let (height, width) = (g.out_height(), g.out_width());
-    let shifts = Shifts::new(g.kernel, g.stride, g.padding as isize, (g.height, g.width), (height, width));
-    Pass { shifts, groups: g.groups, channels: g.channels, rounding, level, finish }.run(x, filters, &mut y);
-    y
+    let to = (g.out_height(), g.out_width());
+    let shifts = Shifts::new(g.kernel, g.stride, g.padding as isize, (g.height, g.width), to);
+    let pass = Pass { shifts, groups: g.groups, channels: g.channels, rounding, level, finish };
+    // SAFETY: a pass stores every value of the output.
+    unsafe { filled(x.len() / g.sample() * g.out_sample(), |y| pass.run(x, filters, y)) }
 }
 
 /// dx += the gradient of the input, for stride 1: the convolution of dy with the flipped filters.
@@ -62,7 +63,7 @@ struct Pass<F> {
 
 impl<F: Finish> Pass<F> {
     /// Stores the convolution of `x` with the filters (to channels, from channels / groups, K, K).
-    fn run(&self, x: &[f32], filters: &[f32], y: &mut [f32]) {
+    fn run(&self, x: &[f32], filters: &[f32], y: &mut [F::Place]) {
         let shifts = &self.shifts;
         let (inputs, outputs) = (self.channels.0 / self.groups, self.channels.1 / self.groups);
         let starts = shifts.starts(inputs);
@@ -94,7 +95,7 @@ impl<F: Finish> Pass<F> {
     }
 
     /// Stores the rows of the output out of the runs that contain them.
-    fn keep(&self, runs: &[f32], y: &mut [f32], first: usize) {
+    fn keep(&self, runs: &[f32], y: &mut [F::Place], first: usize) {
         let Shifts { to: (height, width), columns, .. } = self.shifts;
         let channels = runs.chunks_exact(self.shifts.run()).zip(y.chunks_exact_mut(height * width));
         for (channel, (run, y)) in channels.enumerate() {

@@ -141,12 +141,12 @@ pub struct Plane {
 
 /// Brings the products of one channel back from the points, and stores what lies within its planes of y.
 #[inline(always)]
-pub fn write_tiles<const M: usize, const SIDE: usize>(
+pub fn write_tiles<const M: usize, const SIDE: usize, P>(
     tiles: &Tiles,
     from: &[f32], // (points, tiles)
     Plane { channel, channels, size: (height, width) }: Plane,
-    y: &mut [f32],
-    store: impl Fn(&mut f32, f32),
+    y: &mut [P],
+    store: impl Fn(&mut P, f32),
 ) where
     Interpolate: Along<SIDE, M>,
 {

@@ -8,9 +8,12 @@
 //! M exchanged, summed over all tiles. Where rounding matters most, tiles of 4 x 4 inputs do the same with the
 //! four mildest points.
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use super::finish::{Added, Finish, Output, Stored};
+use super::fresh::filled;
 use super::geometry::Geometry;
 use super::lanes::{LANES, Lanes, vectorize};
 use super::level::Level;
@@ -58,16 +61,16 @@ impl Tiling {
         finish: Output,
         (rounding, level): (Rounding, Level),
     ) -> Vec<f32> {
-        let mut y = vec![0.0; x.len() / g.sample() * g.out_sample()];
         let pass = Pass { planes: Planes::forward(g), rounding, level, finish };
-        match (self, rounding) {
-            (Tiling::Two, Rounding::Plain) => pass.run::<2, 5, 6>(x, filters, &mut y),
-            (Tiling::Two, Rounding::Careful) => pass.run::<2, 3, 4>(x, filters, &mut y),
-            (Tiling::Three, Rounding::Plain) => pass.run::<3, 4, 6>(x, filters, &mut y),
-            (Tiling::Three, Rounding::Careful) => pass.run::<3, 2, 4>(x, filters, &mut y),
-            (Tiling::Four, _) => pass.run::<4, 3, 6>(x, filters, &mut y),
-        }
-        y
+        let run = |y: &mut [MaybeUninit<f32>]| match (self, rounding) {
+            (Tiling::Two, Rounding::Plain) => pass.run::<2, 5, 6>(x, filters, y),
+            (Tiling::Two, Rounding::Careful) => pass.run::<2, 3, 4>(x, filters, y),
+            (Tiling::Three, Rounding::Plain) => pass.run::<3, 4, 6>(x, filters, y),
+            (Tiling::Three, Rounding::Careful) => pass.run::<3, 2, 4>(x, filters, y),
+            (Tiling::Four, _) => pass.run::<4, 3, 6>(x, filters, y),
+        };
+        // SAFETY: the tiles of a pass cover the output.
+        unsafe { filled(x.len() / g.sample() * g.out_sample(), run) }
     }
 
     /// The gradient of the filters.
@@ -114,7 +117,7 @@ impl<F: Finish> Pass<F> {
         &self,
         x: &[f32],
         filters: &[f32],
-        y: &mut [f32],
+        y: &mut [F::Place],
     ) where
         Evaluate: Along<R, SIDE>,
         Windows: Along<SIDE, SIDE>,
@@ -150,7 +153,7 @@ impl<F: Finish> Pass<F> {
                         for (channel, row) in products.chunks_exact(row).enumerate() {
                             let plane = Plane { channel, channels: outputs, size: self.planes.to };
                             vectorize(|| {
-                                write_tiles::<M, SIDE>(&tiles, row, plane, y, self.finish.of(channel));
+                                write_tiles::<M, SIDE, _>(&tiles, row, plane, y, self.finish.of(channel));
                             });
                         }
                     });
