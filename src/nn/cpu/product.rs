@@ -2,7 +2,7 @@
 //!
 //! out[r, c] = sum over i of a[r, i] b[i, c]. A tile of a few rows and sixteen columns stays in registers while i runs
 //! (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 2008, section 4). The rows of b
-//! may begin anywhere, so that a convolution's are its shifted input and nothing is copied.
+//! may begin anywhere, so that a convolution's are its shifted input and need not be unfolded.
 //!
 //! Each sum runs over i in order, whatever the tile, so that only the kind of instructions decides about its bits.
 
