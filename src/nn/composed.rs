@@ -27,8 +27,13 @@ impl<D: Device<f32>> Kernels<D> for Composed {
         filters: &Filters<O, PER_GROUP, K, D>,
         bias: Option<&PerChannel<O, D>>,
         how: Convolution,
+        shortcut: Option<Maps<O, D>>,
     ) -> Answer<Maps<O, D>, D> {
-        convolve(x, filters, bias, how)
+        let mut y = convolve(x, filters, bias, Convolution { negative_slope: 1.0, ..how })?;
+        if let Some(shortcut) = shortcut {
+            y = y.try_add(shortcut)?;
+        }
+        activate(y, how.negative_slope)
     }
 
     fn convolve_normalize<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
@@ -90,14 +95,6 @@ impl<D: Device<f32>> Kernels<D> for Composed {
         y.try_reshape_like(&(batch, Const, window.out_height(), window.out_width()))
     }
 
-    fn join<const C: usize, T: Tape<f32, D>>(
-        x: Maps<C, D, T>,
-        y: Maps<C, D, T>,
-        negative_slope: f32,
-    ) -> Answer<Maps<C, D, T>, D> {
-        activate(x.try_add(y)?, negative_slope)
-    }
-
     fn mean_over_space<const C: usize, T: Tape<f32, D>>(x: Maps<C, D, T>) -> Answer<Rows<C, D, T>, D> {
         x.try_mean::<_, Axes2<2, 3>>()
     }
@@ -157,7 +154,7 @@ fn convolve<
 /// The norm of x, and the moments of x.
 fn normalize<const C: usize, D: Device<f32>>(
     x: Maps<C, D, Traced<D>>,
-    Norm { scale, shift, eps, negative_slope }: Norm<'_, C, D>,
+    Norm { scale, shift, eps, negative_slope, shortcut }: Norm<'_, C, D>,
 ) -> Answer<(Maps<C, D, Traced<D>>, Moments), D> {
     let shape = *x.shape();
     let mean = x.with_empty_tape().try_mean::<Rank1<C>, _>()?;
@@ -166,7 +163,10 @@ fn normalize<const C: usize, D: Device<f32>>(
     let variance = x.with_empty_tape().try_square()?.try_mean::<Rank1<C>, _>()?;
     let variances = variance.as_vec();
     let deviation = variance.try_add(eps)?.try_sqrt()?.try_broadcast_like(&shape)?;
-    let y = affine(x.try_div(deviation)?, scale, shift)?;
+    let mut y = affine(x.try_div(deviation)?, scale, shift)?;
+    if let Some(shortcut) = shortcut {
+        y = y.try_add(shortcut)?;
+    }
     let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect();
     Ok((activate(y, negative_slope)?, Moments { mean: wide(means), variance: wide(variances) }))
 }

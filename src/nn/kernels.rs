@@ -37,17 +37,19 @@ pub struct Convolution {
     pub input: Source,
 }
 
-/// Where the input of a layer comes from.
+/// Where the input of a layer comes from, and so what becomes of its gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// The images themselves, whose gradient nobody needs.
     Images,
-    /// Another layer.
+    /// Another layer, of which nothing else reads the output.
     Layer,
+    /// Another layer, of which others read the output too.
+    Shared,
 }
 
-/// A batch norm in training and the activation after it: act(scale (x - mean) / sqrt(variance + eps) + shift), by the
-/// batch's own mean and biased variance.
+/// A batch norm in training and the activation after it:
+/// act(scale (x - mean) / sqrt(variance + eps) + shift + shortcut), by the batch's own mean and biased variance.
 #[derive(Debug)]
 pub struct Norm<'a, const C: usize, D: Device<f32>> {
     /// The factor of each channel.
@@ -58,6 +60,9 @@ pub struct Norm<'a, const C: usize, D: Device<f32>> {
     pub eps: f32,
     /// The factor for negative results.
     pub negative_slope: f32,
+    /// What a residual block adds before its activation. Whatever else reads it must have done so before, because
+    /// its gradient begins here.
+    pub shortcut: Option<Maps<C, D, Traced<D>>>,
 }
 
 /// Mean and biased variance of each channel over a batch.
@@ -74,13 +79,14 @@ pub trait Backend: Debug + Default + Clone + Send + 'static {}
 
 /// A way to compute the networks on a device. Every operation is differentiable unless it says otherwise.
 pub trait Kernels<D: Device<f32>>: Backend {
-    /// act(x * filters + bias), without a gradient, where `*` is the cross-correlation that deep learning calls
-    /// convolution.
+    /// act(x * filters + bias + shortcut), without a gradient, where `*` is the cross-correlation that deep learning
+    /// calls convolution.
     fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
         x: Maps<I, D>,
         filters: &Filters<O, PER_GROUP, K, D>,
         bias: Option<&PerChannel<O, D>>,
         how: Convolution,
+        shortcut: Option<Maps<O, D>>,
     ) -> Answer<Maps<O, D>, D>;
 
     /// The norm of act(x * filters + bias), and what it found of that.
@@ -100,7 +106,7 @@ pub trait Kernels<D: Device<f32>>: Backend {
         how: Convolution,
         (factor, offset): (&PerChannel<O, D>, &PerChannel<O, D>),
     ) -> Answer<Maps<O, D>, D> {
-        Self::rescale(Self::convolve(x, filters, bias, how)?, factor, offset, 1.0)
+        Self::rescale(Self::convolve(x, filters, bias, how, None)?, factor, offset, 1.0)
     }
 
     /// act(scale x + shift), without a gradient.
@@ -117,13 +123,6 @@ pub trait Kernels<D: Device<f32>>: Backend {
         side: usize,
         stride: usize,
         padding: usize,
-    ) -> Answer<Maps<C, D, T>, D>;
-
-    /// act(x + y).
-    fn join<const C: usize, T: Tape<f32, D>>(
-        x: Maps<C, D, T>,
-        y: Maps<C, D, T>,
-        negative_slope: f32,
     ) -> Answer<Maps<C, D, T>, D>;
 
     /// The mean over height and width.

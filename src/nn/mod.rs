@@ -27,6 +27,10 @@ mod parameters;
 mod reference_tests;
 mod state_dict;
 
+/// The loops of the CPU, for `benches/` alone.
+#[doc(hidden)]
+pub use cpu::bench;
+
 pub use architecture::{Activation, Architecture, Network};
 pub use batch::Batch;
 pub use classifier::{Classifier, StepOptions, StepResult, Trainable};

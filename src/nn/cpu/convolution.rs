@@ -3,33 +3,75 @@
 //! With x (batch, in, height, width), filters w (out, in / groups, K, K):
 //! y[n, o, r, c] = act(b[o] + sum over i, s, t of w[o, i, s, t] x[n, i, r stride + s - padding, ..]).
 
-use super::finish::Output;
+use std::mem::MaybeUninit;
+
+use super::finish::{Added, Fresh, Output};
+use super::fresh::filled;
 use super::geometry::Geometry;
 use super::level::Level;
 use super::product::Rounding;
 use super::{shifted, unfolded, winograd};
 
-/// The output for a batch x.
-pub fn forward(g: &Geometry, x: &[f32], filters: &[f32], finish: Output, how: (Rounding, Level)) -> Vec<f32> {
-    match winograd::Tiling::of(g) {
-        Some(tiling) => tiling.forward(g, x, filters, finish, how),
-        None => shifted::forward(g, x, filters, finish, how),
-    }
+/// What is done with each sample of an output, by its number, while it is still in the cache. Dynamic, since every
+/// network's every layer has its own, and none is worth its own copy of the loops.
+pub type Then<'a, T> = &'a (dyn Fn(usize, &mut [f32]) -> T + Sync);
+
+/// The output for a batch x, and what was made of each sample of it.
+pub fn forward<T: Send>(
+    g: &Geometry,
+    x: &[f32],
+    filters: &[f32],
+    finish: Output,
+    how: (Rounding, Level),
+    then: Then<'_, T>,
+) -> (Vec<f32>, Vec<T>) {
+    let mut results = Vec::new();
+    // SAFETY: a pass stores every value of the output; so it has those of a sample before the sample is shown.
+    let y = unsafe {
+        filled(x.len() / g.sample() * g.out_sample(), |y| {
+            let then = |sample: usize, y: &mut [MaybeUninit<f32>]| then(sample, y.assume_init_mut());
+            results = match winograd::Tiling::of(g) {
+                Some(tiling) => tiling.forward(g, (x, y), filters, finish, how, then),
+                None => shifted::forward(g, (x, y), filters, finish, how, then),
+            };
+        })
+    };
+    (y, results)
 }
 
 /// The gradient of the filters.
-pub fn filter_gradient(g: &Geometry, x: &[f32], dy: &[f32]) -> Vec<f32> {
+pub fn filter_gradient(g: &Geometry, x: &[f32], dy: &[f32], level: Level) -> Vec<f32> {
     match winograd::Tiling::of(g) {
         Some(tiling) => tiling.filter_gradient(g, x, dy),
-        None => unfolded::filter_gradient(g, x, dy),
+        None => shifted::filter_gradient(g, x, dy, level),
+    }
+}
+
+/// The gradient of the input.
+pub fn input_gradient(g: &Geometry, dy: &[f32], filters: &[f32], level: Level) -> Vec<f32> {
+    let len = dy.len() / g.out_sample() * g.sample();
+    match winograd::Tiling::of(g) {
+        // SAFETY: the tiles of a pass cover the input.
+        Some(tiling) => unsafe {
+            filled(len, |dx| tiling.input_gradient(g, dy, filters, (dx, Fresh), level))
+        },
+        // SAFETY: a pass stores every value.
+        None if g.stride == 1 => unsafe {
+            filled(len, |dx| shifted::input_gradient(g, dy, filters, (dx, Fresh), level))
+        },
+        None => {
+            let mut dx = vec![0.0; len];
+            unfolded::add_input_gradient(g, dy, filters, &mut dx, level);
+            dx
+        }
     }
 }
 
 /// dx += the gradient of the input.
 pub fn add_input_gradient(g: &Geometry, dy: &[f32], filters: &[f32], dx: &mut [f32], level: Level) {
     match winograd::Tiling::of(g) {
-        Some(tiling) => tiling.add_input_gradient(g, dy, filters, dx, level),
-        None if g.stride == 1 => shifted::add_input_gradient(g, dy, filters, dx, level),
+        Some(tiling) => tiling.input_gradient(g, dy, filters, (dx, Added), level),
+        None if g.stride == 1 => shifted::input_gradient(g, dy, filters, (dx, Added), level),
         None => unfolded::add_input_gradient(g, dy, filters, dx, level),
     }
 }
@@ -124,7 +166,11 @@ mod tests {
             for (level, rounding) in
                 Level::here().flat_map(|l| [(l, Rounding::Plain), (l, Rounding::Careful)])
             {
-                assert_near("output", &g, &forward(&g, &x, &w, finish, (rounding, level)), &y);
+                let (ours, lengths) =
+                    forward(&g, &x, &w, finish, (rounding, level), &|n, y| (n, y.iter().sum::<f32>()));
+                assert_near("output", &g, &ours, &y);
+                let sums = ours.chunks(g.out_sample()).map(|y| y.iter().sum()).enumerate();
+                assert!(sums.eq(lengths), "what was seen of {g:?}");
             }
             let map = (numbers(channels.1, 6), numbers(channels.1, 7));
             let finish = Output { map: Some((&map.0, &map.1)), ..finish };
@@ -133,13 +179,17 @@ mod tests {
                 *y = f64::from(map.0[channel]) * *y + f64::from(map.1[channel]);
             }
             for level in Level::here() {
-                assert_near("mapped output", &g, &forward(&g, &x, &w, finish, (Rounding::Plain, level)), &y);
+                let (ours, _) = forward(&g, &x, &w, finish, (Rounding::Plain, level), &|_, _| ());
+                assert_near("mapped output", &g, &ours, &y);
             }
-            assert_near("gradient of the filters", &g, &filter_gradient(&g, &x, &dy), &dw);
             for level in Level::here() {
+                assert_near("gradient of the filters", &g, &filter_gradient(&g, &x, &dy, level), &dw);
                 let mut ours = before.clone();
                 add_input_gradient(&g, &dy, &w, &mut ours, level);
                 assert_near("gradient of the input", &g, &ours, &dx);
+                let fresh = input_gradient(&g, &dy, &w, level);
+                let fresh: Vec<f32> = fresh.iter().zip(&before).map(|(dx, before)| dx + before).collect();
+                assert_near("fresh gradient of the input", &g, &fresh, &dx);
             }
         }
     }

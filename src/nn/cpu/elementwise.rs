@@ -6,9 +6,10 @@ use rayon::prelude::*;
 
 use super::fresh::filled;
 use super::lanes::vectorize;
+use super::sums::sum;
 
 /// How many values one task takes where samples do not matter.
-const BLOCK: usize = 1 << 16;
+const BLOCK: usize = 1 << 14;
 
 /// x for x > 0, else `negative_slope` x.
 #[inline(always)]
@@ -19,15 +20,10 @@ pub fn activate(x: f32, negative_slope: f32) -> f32 {
 
 /// Turns the gradient of act(z) into that of z, by the sign of y = act(z).
 pub fn undo_activation(dy: &mut [f32], y: &[f32], negative_slope: f32) {
-    if negative_slope == 1.0 {
-        return;
-    }
-    dy.par_chunks_mut(BLOCK).zip(y.par_chunks(BLOCK)).for_each(|(dy, y)| {
-        vectorize(move || {
-            for (d, &y) in dy.iter_mut().zip(y) {
-                *d *= if y > 0.0 { 1.0 } else { negative_slope };
-            }
-        });
+    vectorize(move || {
+        for (d, &y) in dy.iter_mut().zip(y) {
+            *d *= if y > 0.0 { 1.0 } else { negative_slope };
+        }
     });
 }
 
@@ -42,37 +38,57 @@ pub fn add(to: &mut [f32], from: &[f32]) {
     });
 }
 
-/// act(x + y).
-pub fn join(x: &[f32], y: &[f32], negative_slope: f32) -> Vec<f32> {
-    assert_eq!(x.len(), y.len(), "maps of one size");
-    let fill = |z: &mut [MaybeUninit<f32>]| {
-        z.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).zip(y.par_chunks(BLOCK)).for_each(|((z, x), y)| {
-            vectorize(move || {
-                for ((z, x), y) in z.iter_mut().zip(x).zip(y) {
-                    z.write(activate(x + y, negative_slope));
-                }
-            });
-        });
-    };
-    // SAFETY: x and y are as long as z.
-    unsafe { filled(x.len(), fill) }
+/// The sum of vectors of one length, in their order.
+pub fn sum_of(vectors: Vec<Vec<f32>>) -> Vec<f32> {
+    let mut vectors = vectors.into_iter();
+    let mut total = vectors.next().unwrap_or_default();
+    let rest = vectors.as_slice();
+    total.par_chunks_mut(BLOCK).enumerate().for_each(|(block, total)| {
+        for vector in rest {
+            let vector = &vector[block * BLOCK..][..total.len()];
+            vectorize(|| total.iter_mut().zip(vector).for_each(|(total, value)| *total += value));
+        }
+    });
+    total
 }
 
-/// act(factor x + offset), with a factor and an offset per channel.
-pub fn rescale(x: &[f32], batch: usize, factor: &[f32], offset: &[f32], negative_slope: f32) -> Vec<f32> {
+/// y = act(y + x), on the calling thread.
+pub fn join(y: &mut [f32], x: &[f32], negative_slope: f32) {
+    vectorize(move || {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = activate(*y + x, negative_slope);
+        }
+    });
+}
+
+/// act(factor x + offset + more), with a factor and an offset per channel.
+pub fn rescale(
+    x: &[f32],
+    batch: usize,
+    (factor, offset): (&[f32], &[f32]),
+    more: Option<&[f32]>,
+    negative_slope: f32,
+) -> Vec<f32> {
     let sample = x.len() / batch;
     let space = sample / factor.len();
     assert_eq!(x.len(), batch * factor.len() * space, "whole maps");
+    assert!(more.is_none_or(|more| more.len() == x.len()), "maps of one size");
     let fill = |y: &mut [MaybeUninit<f32>]| {
-        y.par_chunks_mut(sample).zip(x.par_chunks(sample)).for_each(|(y, x)| {
-            for (c, (y, x)) in y.chunks_exact_mut(space).zip(x.chunks_exact(space)).enumerate() {
-                let (factor, offset) = (factor[c], offset[c]);
-                vectorize(move || {
+        y.par_chunks_mut(space).zip(x.par_chunks(space)).enumerate().for_each(|(plane, (y, x))| {
+            let (factor, offset) = (factor[plane % factor.len()], offset[plane % offset.len()]);
+            let more = more.map(|more| &more[plane * space..][..space]);
+            vectorize(move || match more {
+                None => {
                     for (y, x) in y.iter_mut().zip(x) {
                         y.write(activate(factor * x + offset, negative_slope));
                     }
-                });
-            }
+                }
+                Some(more) => {
+                    for ((y, x), more) in y.iter_mut().zip(x).zip(more) {
+                        y.write(activate(factor * x + offset + more, negative_slope));
+                    }
+                }
+            });
         });
     };
     // SAFETY: x is as long as y, and falls into whole maps.
@@ -81,79 +97,22 @@ pub fn rescale(x: &[f32], batch: usize, factor: &[f32], offset: &[f32], negative
 
 /// sums += the sum of each channel; there are as many channels as sums.
 pub fn sum_per_channel(x: &[f32], batch: usize, sums: &mut [f32]) {
-    let sample = x.len() / batch;
-    let totals = totals_per_channel(x, sample, sums.len(), |x, _| [sum(x)]);
-    for (sum, [total]) in sums.iter_mut().zip(totals) {
-        *sum += total as f32;
+    let space = x.len() / batch / sums.len();
+    let parts: Vec<[f64; 1]> = x.par_chunks(space).map(|x| [sum(x)]).collect();
+    let totals = totals(&parts, sums.len());
+    for (sum, [total]) in sums.iter_mut().zip(&totals) {
+        *sum += *total as f32;
     }
 }
 
-/// For each channel, the sum over the batch of what `measure` says of its part of a sample. Samples are added
-/// in their order, so the number of threads does not matter.
-pub fn totals_per_channel<const N: usize>(
-    x: &[f32],
-    sample: usize,
-    channels: usize,
-    measure: impl Fn(&[f32], Place) -> [f64; N] + Sync,
-) -> Vec<[f64; N]> {
-    let space = sample / channels;
-    let parts: Vec<Vec<[f64; N]>> = x
-        .par_chunks(sample)
-        .enumerate()
-        .map(|(n, x)| {
-            let channels = x.chunks_exact(space).enumerate();
-            channels
-                .map(|(channel, x)| {
-                    vectorize(|| measure(x, Place { channel, start: n * sample + channel * space }))
-                })
-                .collect()
-        })
-        .collect();
+/// For each channel, the sum over the batch of what was found for its part of each sample (sample by sample, channel by
+/// channel). Samples are added in their order, so the number of threads does not matter.
+pub fn totals<const N: usize>(parts: &[[f64; N]], channels: usize) -> Vec<[f64; N]> {
     let mut totals = vec![[0.0; N]; channels];
-    for part in parts {
-        for (total, part) in totals.iter_mut().zip(part) {
-            for (total, part) in total.iter_mut().zip(part) {
-                *total += part;
-            }
+    for sample in parts.chunks_exact(channels) {
+        for (total, part) in totals.as_flattened_mut().iter_mut().zip(sample.as_flattened()) {
+            *total += part;
         }
     }
     totals
-}
-
-/// Where a channel of a sample stands.
-pub struct Place {
-    /// Which channel.
-    pub channel: usize,
-    /// The index of its first value in the whole batch.
-    pub start: usize,
-}
-
-/// The sum, in eight lanes of f64 that are added in a fixed order.
-#[inline(always)]
-pub fn sum(x: &[f32]) -> f64 {
-    let [sum] = sums_of(x, x, |x, _| [x]);
-    sum
-}
-
-/// The sums of what f(x, y) gives over pairs, each in eight lanes of f64 that are added in a fixed order.
-#[inline(always)]
-pub fn sums_of<const N: usize>(x: &[f32], y: &[f32], f: impl Fn(f64, f64) -> [f64; N]) -> [f64; N] {
-    let mut lanes = [[0.0; 8]; N];
-    let (x, x_rest) = x.as_chunks::<8>();
-    let (y, y_rest) = y.as_chunks::<8>();
-    for (x, y) in x.iter().zip(y) {
-        for lane in 0..8 {
-            let values = f(f64::from(x[lane]), f64::from(y[lane]));
-            for n in 0..N {
-                lanes[n][lane] += values[n];
-            }
-        }
-    }
-    for (lane, (&x, &y)) in x_rest.iter().zip(y_rest).enumerate() {
-        let values = f(f64::from(x), f64::from(y));
-        for n in 0..N {
-            lanes[n][lane] += values[n];
-        }
-    }
-    lanes.map(|lanes| lanes.iter().sum())
 }

@@ -50,6 +50,18 @@ impl Finish for Added {
     }
 }
 
+/// y = value, where nothing was.
+pub struct Fresh;
+
+impl Finish for Fresh {
+    type Place = MaybeUninit<f32>;
+
+    #[inline(always)]
+    fn of(&self, _: usize) -> impl Fn(&mut MaybeUninit<f32>, f32) + Copy {
+        |y, value| _ = y.write(value)
+    }
+}
+
 /// y = value.
 pub struct Stored;
 

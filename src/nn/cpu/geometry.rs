@@ -50,6 +50,21 @@ impl Geometry {
         self.channels.0 / self.groups * self.kernel * self.kernel
     }
 
+    /// The filters (out, in / groups, K, K) as the gradient of the input needs them: (in, out / groups, K, K), each turned
+    /// by half a turn.
+    pub fn flipped(&self, filters: &[f32]) -> Vec<f32> {
+        let (inputs, size) = (self.channels.0 / self.groups, self.kernel * self.kernel);
+        let mut flipped = Vec::with_capacity(filters.len());
+        for filters in filters.chunks_exact(self.group_outputs() * self.filter()) {
+            for i in 0..inputs {
+                for o in 0..self.group_outputs() {
+                    flipped.extend(filters[(o * inputs + i) * size..][..size].iter().rev());
+                }
+            }
+        }
+        flipped
+    }
+
     /// Output channels of a group.
     pub fn group_outputs(&self) -> usize {
         self.channels.1 / self.groups

@@ -4,6 +4,7 @@
 
 mod affine;
 mod convolution;
+mod dots;
 mod elementwise;
 mod finish;
 mod fresh;
@@ -17,6 +18,7 @@ mod pool;
 mod product;
 mod scratch;
 mod shifted;
+mod sums;
 mod tiles;
 mod unfolded;
 mod winograd;
@@ -32,6 +34,16 @@ use finish::Output;
 use geometry::Geometry;
 use level::Level;
 use product::Rounding;
+
+/// What `benches/` measures.
+pub mod bench {
+    pub use super::convolution::{filter_gradient, forward, input_gradient};
+    pub use super::finish::Output;
+    pub use super::geometry::Geometry;
+    pub use super::level::Level;
+    pub use super::norm::{Standardization, moments, powers};
+    pub use super::product::Rounding;
+}
 
 /// The widest vector instructions that the products of matrices use on this machine, in which training spends
 /// its time.
@@ -52,17 +64,20 @@ impl Kernels<Cpu> for Fused {
         filters: &Filters<O, PER_GROUP, K, Cpu>,
         bias: Option<&PerChannel<O, Cpu>>,
         how: Convolution,
+        shortcut: Option<Maps<O, Cpu>>,
     ) -> Answer<Maps<O, Cpu>, Cpu> {
         let (batch, _, height, width) = *x.shape();
         let geometry = geometry::<I, O, PER_GROUP, K>(how, height, width);
-        let finish = Output { bias: bias.map(values), negative_slope: how.negative_slope, map: None };
-        let y = convolution::forward(
-            &geometry,
-            values(&x),
-            values(filters),
-            finish,
-            (Rounding::Plain, Level::widest()),
-        );
+        let shortcut = shortcut.as_ref().map(values);
+        let negative_slope = if shortcut.is_some() { 1.0 } else { how.negative_slope };
+        let finish = Output { bias: bias.map(values), negative_slope, map: None };
+        let join = |sample: usize, y: &mut [f32]| {
+            if let Some(shortcut) = shortcut {
+                elementwise::join(y, &shortcut[sample * y.len()..][..y.len()], how.negative_slope);
+            }
+        };
+        let rounding = (Rounding::Plain, Level::widest());
+        let (y, _) = convolution::forward(&geometry, values(&x), values(filters), finish, rounding, &join);
         x.device().try_tensor_from_vec(y, (batch, Const, geometry.out_height(), geometry.out_width()))
     }
 
@@ -77,13 +92,9 @@ impl Kernels<Cpu> for Fused {
         let geometry = geometry::<I, O, PER_GROUP, K>(how, height, width);
         let map = Some((values(factor), values(offset)));
         let finish = Output { bias: bias.map(values), negative_slope: how.negative_slope, map };
-        let y = convolution::forward(
-            &geometry,
-            values(&x),
-            values(filters),
-            finish,
-            (Rounding::Plain, Level::widest()),
-        );
+        let rounding = (Rounding::Plain, Level::widest());
+        let (y, _) =
+            convolution::forward(&geometry, values(&x), values(filters), finish, rounding, &|_, _| ());
         x.device().try_tensor_from_vec(y, (batch, Const, geometry.out_height(), geometry.out_width()))
     }
 
@@ -94,40 +105,67 @@ impl Kernels<Cpu> for Fused {
         filters: &Filters<O, PER_GROUP, K, Cpu>,
         bias: Option<&PerChannel<O, Cpu>>,
         how: Convolution,
-        Norm { scale, shift, eps, negative_slope }: Norm<'_, O, Cpu>,
+        Norm { scale, shift, eps, negative_slope, shortcut }: Norm<'_, O, Cpu>,
     ) -> Answer<(Maps<O, Cpu, Traced<Cpu>>, Moments), Cpu> {
         let (x, mut tape) = x.split_tape();
         let (batch, _, height, width) = *x.shape();
         let geometry = geometry::<I, O, PER_GROUP, K>(how, height, width);
         let finish = Output { bias: bias.map(values), negative_slope: how.negative_slope, map: None };
-        let y = convolution::forward(
-            &geometry,
-            values(&x),
-            values(filters),
-            finish,
-            (Rounding::Careful, Level::widest()),
-        );
-        let moments = norm::moments(&y, batch, O);
+        let rounding = (Rounding::Careful, Level::widest());
+        let measure =
+            |_: usize, y: &mut [f32]| y.chunks_exact(geometry.out_space()).map(norm::powers).collect();
+        let (y, powers): (_, Vec<Vec<_>>) =
+            convolution::forward(&geometry, values(&x), values(filters), finish, rounding, &measure);
+        let moments = norm::moments(&powers.concat(), O, batch * geometry.out_space());
         let map = norm::Standardization::new(&moments, values(scale), values(shift), eps);
-        let z = elementwise::rescale(&y, batch, &map.factor, &map.offset, negative_slope);
+        let shortcut = shortcut.map(|shortcut| {
+            let (shortcut, its_tape) = shortcut.split_tape();
+            tape = take(&mut tape).merge(its_tape);
+            shortcut
+        });
+        let more = shortcut.as_ref().map(values);
+        let z = elementwise::rescale(&y, batch, (&map.factor, &map.offset), more, negative_slope);
         let shape = (batch, Const, geometry.out_height(), geometry.out_width());
         let z: Maps<O, Cpu> = x.device().try_tensor_from_vec(z, shape)?;
         let (out, scale, shift) = (z.ghost(), scale.clone(), shift.clone());
         let (filters, bias) = (filters.clone(), bias.cloned());
+        let shortcut = shortcut.map(|shortcut| (shortcut.ghost(), z.clone()));
         tape.add_backward_op(move |grads| {
             let mut gradient = take(&mut **grads.get_or_alloc_mut(&out)?);
-            let sums = map.gradient_sums(&y, &gradient, batch, negative_slope);
+            let (sums, gradient) = match shortcut {
+                None => {
+                    let sums = map.gradient_sums(&y, &gradient, batch, negative_slope);
+                    let slopes = (how.negative_slope, negative_slope);
+                    map.to_input_gradient(&y, &mut gradient, batch, &sums, slopes);
+                    (sums, gradient)
+                }
+                Some((shortcut, z)) => {
+                    let sums =
+                        map.gradient_sums_of_shortcut(&y, values(&z), &mut gradient, batch, negative_slope);
+                    let dy = map.input_gradient(&y, &gradient, batch, &sums, how.negative_slope);
+                    place(grads.get_or_alloc_mut(&shortcut)?, gradient);
+                    (sums, dy)
+                }
+            };
             elementwise::add(grads.get_or_alloc_mut(&scale)?, &sums.scale());
             elementwise::add(grads.get_or_alloc_mut(&shift)?, &sums.shift());
-            map.to_input_gradient(&y, &mut gradient, batch, &sums, (how.negative_slope, negative_slope));
             if let Some(bias) = bias {
                 elementwise::sum_per_channel(&gradient, batch, grads.get_or_alloc_mut(&bias)?);
             }
-            let dw = convolution::filter_gradient(&geometry, values(&x), &gradient);
+            let level = Level::widest();
+            let dw = convolution::filter_gradient(&geometry, values(&x), &gradient, level);
             elementwise::add(grads.get_or_alloc_mut(&filters)?, &dw);
-            if how.input == Source::Layer {
-                let dx = grads.get_or_alloc_mut(&x)?;
-                convolution::add_input_gradient(&geometry, &gradient, values(&filters), dx, Level::widest());
+            let filters = values(&filters);
+            match how.input {
+                Source::Images => {}
+                Source::Layer => place(
+                    grads.get_or_alloc_mut(&x)?,
+                    convolution::input_gradient(&geometry, &gradient, filters, level),
+                ),
+                Source::Shared => {
+                    let dx = grads.get_or_alloc_mut(&x)?;
+                    convolution::add_input_gradient(&geometry, &gradient, filters, dx, level);
+                }
             }
             Ok(())
         });
@@ -141,7 +179,8 @@ impl Kernels<Cpu> for Fused {
         negative_slope: f32,
     ) -> Answer<Maps<C, Cpu>, Cpu> {
         let shape = *x.shape();
-        let y = elementwise::rescale(values(&x), shape.0, values(scale), values(shift), negative_slope);
+        let map = (values(scale), values(shift));
+        let y = elementwise::rescale(values(&x), shape.0, map, None, negative_slope);
         x.device().try_tensor_from_vec(y, shape)
     }
 
@@ -168,27 +207,6 @@ impl Kernels<Cpu> for Fused {
             Ok(())
         });
         Ok(y.put_tape(tape))
-    }
-
-    fn join<const C: usize, T: Tape<f32, Cpu>>(
-        x: Maps<C, Cpu, T>,
-        y: Maps<C, Cpu, T>,
-        negative_slope: f32,
-    ) -> Answer<Maps<C, Cpu, T>, Cpu> {
-        let (x, x_tape) = x.split_tape();
-        let (y, y_tape) = y.split_tape();
-        let mut tape = x_tape.merge(y_tape);
-        let z = elementwise::join(values(&x), values(&y), negative_slope);
-        let z: Maps<C, Cpu> = x.device().try_tensor_from_vec(z, *x.shape())?;
-        let (x, y, kept) = (x.ghost(), y.ghost(), z.clone());
-        tape.add_backward_op(move |grads| {
-            let mut dz = take(&mut **grads.get_or_alloc_mut(&kept)?);
-            elementwise::undo_activation(&mut dz, values(&kept), negative_slope);
-            elementwise::add(grads.get_or_alloc_mut(&x)?, &dz);
-            elementwise::add(grads.get_or_alloc_mut(&y)?, &dz);
-            Ok(())
-        });
-        Ok(z.put_tape(tape))
     }
 
     fn mean_over_space<const C: usize, T: Tape<f32, Cpu>>(
@@ -240,6 +258,13 @@ fn geometry<const I: usize, const O: usize, const PER_GROUP: usize, const K: usi
     const { assert!(I.is_multiple_of(PER_GROUP), "groups divide the channels") };
     let Convolution { stride, padding, .. } = how;
     Geometry { channels: (I, O), groups: I / PER_GROUP, kernel: K, stride, padding, height, width }
+}
+
+/// Makes values the gradient of something that has none yet.
+fn place(gradient: &mut Vec<f32>, values: Vec<f32>) {
+    assert_eq!(gradient.len(), values.len(), "maps of one size");
+    debug_assert!(gradient.iter().all(|value| *value == 0.0), "a gradient would be lost");
+    *gradient = values;
 }
 
 /// The values of a contiguous tensor, row-major.

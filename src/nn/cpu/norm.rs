@@ -1,24 +1,44 @@
 //! Batch norm in training: statistics of a batch, and the gradient through them.
 //!
-//! For each channel of m values: xhat = (x - mean) / sqrt(variance + eps), y = act(scale xhat + shift). With
-//! g = dy act'(y), the gradient is dshift = sum g, dscale = sum g xhat and
+//! For each channel of m values: xhat = (x - mean) / sqrt(variance + eps), y = act(scale xhat + shift + shortcut). With
+//! g = dy act'(y), that of the shortcut, the gradient is dshift = sum g, dscale = sum g xhat and
 //! dx = scale / sqrt(variance + eps) (g - (dshift + xhat dscale) / m).
+
+use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
-use super::elementwise::{sums_of, totals_per_channel};
+use super::elementwise::{totals, undo_activation};
+use super::fresh::filled;
 use super::lanes::vectorize;
+use super::sums::sums;
 use crate::nn::kernels::Moments;
 
-/// Mean and biased variance of each channel of x (batch, channels, space).
-pub fn moments(x: &[f32], batch: usize, channels: usize) -> Moments {
-    let count = (x.len() / channels) as f64;
-    let totals = totals_per_channel(x, x.len() / batch, channels, |x, _| sums_of(x, x, |x, _| [x, x * x]));
-    let mean: Vec<f64> = totals.iter().map(|[sum, _]| sum / count).collect();
+/// How many gradients are kept at hand between the loop that finds them and the one that sums them.
+const TOGETHER: usize = 256;
+
+/// The sum of the values of a part of a channel, and that of their squares.
+pub fn powers(x: &[f32]) -> [f64; 2] {
+    sums(x, x)
+}
+
+/// g = dy act'(y), by the sign of y before the activation.
+fn select(g: &mut [f32], x: &[f32], dy: &[f32], [factor, offset, negative_slope]: [f32; 3]) {
+    vectorize(move || {
+        for ((g, x), dy) in g.iter_mut().zip(x).zip(dy) {
+            let scaled = dy * negative_slope;
+            *g = if factor * x + offset > 0.0 { *dy } else { scaled };
+        }
+    });
+}
+
+/// Mean and biased variance of each channel of `count` values, from the powers of its part of each sample.
+pub fn moments(powers: &[[f64; 2]], channels: usize, count: usize) -> Moments {
+    let totals = totals(powers, channels);
+    let mean: Vec<f64> = totals.iter().map(|[sum, _]| sum / count as f64).collect();
     // In f64, squares of f32 values leave 29 bits for the difference.
-    let variance =
-        totals.iter().zip(&mean).map(|([_, squares], m)| (squares / count - m * m).max(0.0)).collect();
-    Moments { mean, variance }
+    let variance = |[_, squares]: &[f64; 2], m: &f64| (squares / count as f64 - m * m).max(0.0);
+    Moments { variance: totals.iter().zip(&mean).map(|(sums, mean)| variance(sums, mean)).collect(), mean }
 }
 
 /// How a batch norm maps each channel: y = act(factor x + offset), xhat = (x - mean) inverse.
@@ -50,54 +70,124 @@ impl Standardization {
         }
     }
 
-    /// The sums that all three gradients need.
+    /// The sums that all three gradients need, for y = act(factor x + offset).
     pub fn gradient_sums(&self, x: &[f32], dy: &[f32], batch: usize, negative_slope: f32) -> GradientSums {
-        let totals = totals_per_channel(x, x.len() / batch, self.factor.len(), |x, place| {
-            let dy = &dy[place.start..][..x.len()];
-            let [factor, offset, mean, inverse] = self.channel(place.channel).map(f64::from);
-            let slope = f64::from(negative_slope);
-            let [shift, scale] = sums_of(x, dy, |x, dy| {
-                let scaled = dy * slope;
-                let g = if factor * x + offset > 0.0 { dy } else { scaled };
-                [g, g * (x - mean)]
-            });
-            [shift, scale * inverse]
-        });
-        GradientSums(totals)
+        let space = x.len() / batch / self.factor.len();
+        let planes = x.par_chunks(space).zip(dy.par_chunks(space)).enumerate();
+        let parts: Vec<[f64; 2]> = planes
+            .map(|(plane, (x, dy))| {
+                let [factor, offset, ..] = self.channel(plane);
+                let mut total = [0.0; 2];
+                let mut g = [0.0; TOGETHER];
+                for (x, dy) in x.chunks(TOGETHER).zip(dy.chunks(TOGETHER)) {
+                    let g = &mut g[..x.len()];
+                    select(g, x, dy, [factor, offset, negative_slope]);
+                    let [shift, scale] = sums(g, x);
+                    total = [total[0] + shift, total[1] + scale];
+                }
+                self.gradients(plane, total)
+            })
+            .collect();
+        GradientSums(totals(&parts, self.factor.len()))
     }
 
-    /// Turns the gradient of the output into that of the input before its own activation, where `x` is the input
-    /// and `slopes` are the factors for negative inputs and outputs.
+    /// The same for y = act(factor x + offset + shortcut), where dy becomes the gradient of the shortcut.
+    pub fn gradient_sums_of_shortcut(
+        &self,
+        x: &[f32],
+        y: &[f32],
+        dy: &mut [f32],
+        batch: usize,
+        negative_slope: f32,
+    ) -> GradientSums {
+        let space = x.len() / batch / self.factor.len();
+        let planes = x.par_chunks(space).zip(y.par_chunks(space)).zip(dy.par_chunks_mut(space)).enumerate();
+        let parts: Vec<[f64; 2]> = planes
+            .map(|(plane, ((x, y), dy))| {
+                undo_activation(dy, y, negative_slope);
+                self.gradients(plane, sums(dy, x))
+            })
+            .collect();
+        GradientSums(totals(&parts, self.factor.len()))
+    }
+
+    /// Turns the gradient of y = act(factor x + offset) into that of the input before its own activation, where
+    /// `slopes` are the factors for negative inputs and outputs.
     pub fn to_input_gradient(
         &self,
         x: &[f32],
         gradient: &mut [f32],
         batch: usize,
         sums: &GradientSums,
-        (input_slope, negative_slope): (f32, f32),
+        slopes: (f32, f32),
     ) {
-        let channels = self.factor.len();
-        let count = (x.len() / channels) as f64;
-        let sample = x.len() / batch;
-        let space = sample / channels;
-        gradient.par_chunks_mut(sample).zip(x.par_chunks(sample)).for_each(|(gradient, x)| {
-            let maps = gradient.chunks_exact_mut(space).zip(x.chunks_exact(space));
-            for (c, (gradient, x)) in maps.enumerate() {
-                let [factor, offset, mean, inverse] = self.channel(c);
-                let [shift, scale] = sums.0[c].map(|sum| (sum / count) as f32);
+        let space = x.len() / batch / self.factor.len();
+        gradient.par_chunks_mut(space).zip(x.par_chunks(space)).enumerate().for_each(
+            |(plane, (gradient, x))| {
+                let input_gradient = self.input_gradient_at(plane, x.len() * batch, sums, slopes);
                 vectorize(move || {
                     for (d, &x) in gradient.iter_mut().zip(x) {
-                        let scaled = *d * negative_slope;
-                        let g = if factor * x + offset > 0.0 { *d } else { scaled };
-                        let g = factor * (g - shift - (x - mean) * inverse * scale);
-                        *d = g * if x > 0.0 { 1.0 } else { input_slope };
+                        *d = input_gradient(x, *d);
                     }
                 });
-            }
-        });
+            },
+        );
     }
 
-    fn channel(&self, c: usize) -> [f32; 4] {
+    /// The gradient of the input before its own activation, from that of factor x + offset.
+    pub fn input_gradient(
+        &self,
+        x: &[f32],
+        gradient: &[f32],
+        batch: usize,
+        sums: &GradientSums,
+        input_slope: f32,
+    ) -> Vec<f32> {
+        assert_eq!(x.len(), gradient.len(), "maps of one size");
+        let space = x.len() / batch / self.factor.len();
+        let fill = |dx: &mut [MaybeUninit<f32>]| {
+            let planes = gradient.par_chunks(space).zip(x.par_chunks(space));
+            dx.par_chunks_mut(space).zip(planes).enumerate().for_each(|(plane, (dx, (gradient, x)))| {
+                let input_gradient = self.input_gradient_at(plane, x.len() * batch, sums, (input_slope, 1.0));
+                vectorize(move || {
+                    for ((dx, &d), &x) in dx.iter_mut().zip(gradient).zip(x) {
+                        dx.write(input_gradient(x, d));
+                    }
+                });
+            });
+        };
+        // SAFETY: x and its gradient are as long as dx.
+        unsafe { filled(x.len(), fill) }
+    }
+
+    /// How to find it from an input and the gradient of its output, in a plane of a channel of `count` values.
+    #[inline(always)]
+    fn input_gradient_at(
+        &self,
+        plane: usize,
+        count: usize,
+        sums: &GradientSums,
+        (input_slope, negative_slope): (f32, f32),
+    ) -> impl Fn(f32, f32) -> f32 + Copy + Send {
+        let [factor, offset, mean, inverse] = self.channel(plane);
+        let [shift, scale] = sums.0[plane % sums.0.len()].map(|sum| (sum / count as f64) as f32);
+        move |x, d| {
+            let scaled = d * negative_slope;
+            let g = if factor * x + offset > 0.0 { d } else { scaled };
+            let g = factor * (g - shift - (x - mean) * inverse * scale);
+            g * if x > 0.0 { 1.0 } else { input_slope }
+        }
+    }
+
+    /// The parts of a plane in the gradients of shift and scale, from the sums of g and of g x.
+    fn gradients(&self, plane: usize, [g, gx]: [f64; 2]) -> [f64; 2] {
+        let [_, _, mean, inverse] = self.channel(plane).map(f64::from);
+        [g, (gx - mean * g) * inverse]
+    }
+
+    /// What a plane's channel needs.
+    fn channel(&self, plane: usize) -> [f32; 4] {
+        let c = plane % self.factor.len();
         [self.factor[c], self.offset[c], self.mean[c], self.inverse[c]]
     }
 }

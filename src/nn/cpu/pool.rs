@@ -193,7 +193,7 @@ pub fn add_input_gradient(window: &Window, winners: &[u8], dy: &[f32], dx: &mut 
 
 /// The mean of each plane of `space` values.
 pub fn means(x: &[f32], space: usize) -> Vec<f32> {
-    x.par_chunks(space).map(|plane| (super::elementwise::sum(plane) / space as f64) as f32).collect()
+    x.par_chunks(space).map(|plane| (super::sums::sum(plane) / space as f64) as f32).collect()
 }
 
 /// dx += dy / space, all over each plane.

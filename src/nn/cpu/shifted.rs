@@ -3,12 +3,18 @@
 //! S into S x S planes, one for each remainder of row and column; then every tap of a filter reads a run of values.
 //! A run goes on over the ends of rows, and what it makes there is thrown away.
 //!
-//! It costs the products of the definition, and as many copies as there are inputs. Samples go in parallel.
+//! The gradient of the filters has the same runs, of the input and of dy with zeros where a run goes on over the ends.
+//!
+//! It costs the products of the definition, and as many copies as there are inputs. Samples go in parallel, and their
+//! parts of the filters' gradient are added in a fixed order.
+
+use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
-use super::finish::{Added, Finish, Output, Stored};
-use super::fresh::filled;
+use super::dots::{Strips, TILE_ROWS, add_dots};
+use super::elementwise::sum_of;
+use super::finish::{Finish, Output, Stored};
 use super::geometry::Geometry;
 use super::lanes::vectorize;
 use super::level::Level;
@@ -16,39 +22,121 @@ use super::matrix::Matrix;
 use super::product::{Packed, Rounding, Rows, multiply};
 use super::scratch;
 
-/// The output for a batch x.
-pub fn forward(
+/// Into how many tasks about the filters' gradient is cut: parts of the batch, and if these are few, blocks of rows. A
+/// constant, because it fixes the order of additions.
+const TASKS: usize = 16;
+
+/// Over how many positions at least the sums of a part run, because each has to be added to those of others.
+const MANY: usize = 2304;
+
+/// Narrower planes than these are worth a copy that has those of one channel together.
+const NARROW: usize = 128;
+
+/// Stores the output y for a batch x; returns what `then` makes of each sample of it.
+pub fn forward<T: Send>(
     g: &Geometry,
-    x: &[f32],
+    (x, y): (&[f32], &mut [MaybeUninit<f32>]),
     filters: &[f32],
     finish: Output,
     (rounding, level): (Rounding, Level),
-) -> Vec<f32> {
+    then: impl Fn(usize, &mut [MaybeUninit<f32>]) -> T + Sync,
+) -> Vec<T> {
     let to = (g.out_height(), g.out_width());
     let shifts = Shifts::new(g.kernel, g.stride, g.padding as isize, (g.height, g.width), to);
-    let pass = Pass { shifts, groups: g.groups, channels: g.channels, rounding, level, finish };
-    // SAFETY: a pass stores every value of the output.
-    unsafe { filled(x.len() / g.sample() * g.out_sample(), |y| pass.run(x, filters, y)) }
+    Pass { shifts, groups: g.groups, channels: g.channels, rounding, level, finish }.run(x, filters, y, then)
 }
 
-/// dx += the gradient of the input, for stride 1: the convolution of dy with the flipped filters.
-pub fn add_input_gradient(g: &Geometry, dy: &[f32], filters: &[f32], dx: &mut [f32], level: Level) {
+/// Finishes dx with the gradient of the input, for stride 1: the convolution of dy with the flipped filters.
+pub fn input_gradient<F: Finish>(
+    g: &Geometry,
+    dy: &[f32],
+    filters: &[f32],
+    (dx, finish): (&mut [F::Place], F),
+    level: Level,
+) {
     assert_eq!(g.stride, 1, "the gradient of a convolution with a stride is none");
-    let (inputs, outputs) = (g.channels.0 / g.groups, g.group_outputs());
-    let size = g.kernel * g.kernel;
-    let mut flipped = Vec::with_capacity(filters.len());
-    for filters in filters.chunks_exact(outputs * g.filter()) {
-        for i in 0..inputs {
-            for o in 0..outputs {
-                flipped.extend(filters[(o * inputs + i) * size..][..size].iter().rev());
-            }
-        }
-    }
     let before = g.kernel as isize - 1 - g.padding as isize;
     let shifts = Shifts::new(g.kernel, 1, before, (g.out_height(), g.out_width()), (g.height, g.width));
     let channels = (g.channels.1, g.channels.0);
-    Pass { shifts, groups: g.groups, channels, rounding: Rounding::Plain, level, finish: Added }
-        .run(dy, &flipped, dx);
+    Pass { shifts, groups: g.groups, channels, rounding: Rounding::Plain, level, finish }.run(
+        dy,
+        &g.flipped(filters),
+        dx,
+        |_, _| (),
+    );
+}
+
+/// The gradient of the filters.
+pub fn filter_gradient(g: &Geometry, x: &[f32], dy: &[f32], level: Level) -> Vec<f32> {
+    let to = (g.out_height(), g.out_width());
+    let shifts = Shifts::new(g.kernel, g.stride, g.padding as isize, (g.height, g.width), to);
+    let (outputs, run) = (g.group_outputs(), shifts.run());
+    // The side with more rows is cut into blocks; so what is found is (filter, out) if that is the input's.
+    let is_turned = g.filter() > outputs;
+    let batch = x.len() / g.sample();
+    let samples = batch.div_ceil(TASKS).max(MANY.div_ceil(run)).min(batch);
+    let rows = outputs.max(g.filter()).div_ceil(TASKS.div_ceil(batch.div_ceil(samples)));
+    let block = rows.next_multiple_of(TILE_ROWS) * outputs.min(g.filter());
+    let part = |(x, dy): (&[f32], &[f32])| {
+        let mut dw = vec![0.0; g.channels.1 * g.filter()];
+        let samples = dy.len() / g.out_sample();
+        let mut add = |x: Strips<'_>, dy: Strips<'_>, rows: (usize, usize)| {
+            let groups = x.starts.chunks_exact(g.filter()).zip(dy.starts.chunks_exact(outputs));
+            for ((x_starts, dy_starts), dw) in groups.zip(dw.chunks_exact_mut(outputs * g.filter())) {
+                let (x, dy) = (Strips { starts: x_starts, ..x }, Strips { starts: dy_starts, ..dy });
+                let (cut, whole) = if is_turned { (x, dy) } else { (dy, x) };
+                dw.par_chunks_mut(block).enumerate().for_each(|(number, dw)| {
+                    let first = number * block / whole.starts.len();
+                    let starts = &cut.starts[first..][..dw.len() / whole.starts.len()];
+                    add_dots(Strips { starts, ..cut }, whole, rows, dw, level);
+                });
+            }
+        };
+        shifts.with(x, |x| {
+            if g.kernel == 1 && run < NARROW {
+                return with_channels_together(x, samples, run, |x| {
+                    with_channels_together(dy, samples, run, |dy| add(x, dy, (1, samples * run)));
+                });
+            }
+            shifts.with_runs(dy, |dy| {
+                let (x_starts, dy_starts) = (shifts.starts(g.channels.0), equal_steps(g.channels.1, run));
+                let x = Strips { values: x, starts: &x_starts, step: x.len() / samples };
+                add(x, Strips { values: dy, starts: &dy_starts, step: dy.len() / samples }, (samples, run));
+            });
+        });
+        dw
+    };
+    let parts = x.par_chunks(samples * g.sample()).zip(dy.par_chunks(samples * g.out_sample()));
+    let dw = sum_of(parts.map(part).collect());
+    if !is_turned {
+        return dw;
+    }
+    dw.chunks_exact(outputs * g.filter()).flat_map(|dw| turned(dw, outputs)).collect()
+}
+
+/// Shows `work` the planes of all samples of a channel one after the other, as one row: narrow planes of one channel lie
+/// so far apart that the cache has few places for them.
+fn with_channels_together(values: &[f32], samples: usize, plane: usize, work: impl FnOnce(Strips<'_>)) {
+    let sample = values.len() / samples;
+    let starts = equal_steps(sample / plane, samples * plane);
+    scratch::with(values.len(), |together| {
+        for (channel, row) in together.chunks_exact_mut(samples * plane).enumerate() {
+            for (sample, row) in values.chunks_exact(sample).zip(row.chunks_exact_mut(plane)) {
+                row.copy_from_slice(&sample[channel * plane..][..plane]);
+            }
+        }
+        work(Strips { values: together, starts: &starts, step: 0 });
+    });
+}
+
+/// Where rows of equal length begin that follow each other.
+fn equal_steps(count: usize, step: usize) -> Vec<usize> {
+    (0..count).map(|row| row * step).collect()
+}
+
+/// A matrix with so many columns, with rows and columns exchanged.
+fn turned(values: &[f32], columns: usize) -> impl Iterator<Item = f32> + '_ {
+    (0..columns).flat_map(move |column| values[column..].iter().step_by(columns).copied())
 }
 
 /// A convolution, and what becomes of each value.
@@ -63,7 +151,13 @@ struct Pass<F> {
 
 impl<F: Finish> Pass<F> {
     /// Stores the convolution of `x` with the filters (to channels, from channels / groups, K, K).
-    fn run(&self, x: &[f32], filters: &[f32], y: &mut [F::Place]) {
+    fn run<T: Send>(
+        &self,
+        x: &[f32],
+        filters: &[f32],
+        y: &mut [F::Place],
+        then: impl Fn(usize, &mut [F::Place]) -> T + Sync,
+    ) -> Vec<T> {
         let shifts = &self.shifts;
         let (inputs, outputs) = (self.channels.0 / self.groups, self.channels.1 / self.groups);
         let starts = shifts.starts(inputs);
@@ -72,8 +166,10 @@ impl<F: Finish> Pass<F> {
             .map(|filters| Packed::new(Matrix::new(filters, outputs, starts.len()), self.level))
             .collect();
         let (from, to) = (shifts.from.0 * shifts.from.1, shifts.to.0 * shifts.to.1);
-        y.par_chunks_mut(self.channels.1 * to).zip(x.par_chunks(self.channels.0 * from)).for_each(
-            |(y, x)| {
+        let samples = y.par_chunks_mut(self.channels.1 * to).zip(x.par_chunks(self.channels.0 * from));
+        samples
+            .enumerate()
+            .map(|(sample, (y, x))| {
                 shifts.with(x, |planes| {
                     let planes = planes.chunks_exact(inputs * shifts.plane());
                     let groups = packed.iter().zip(planes).zip(y.chunks_exact_mut(outputs * to));
@@ -90,8 +186,9 @@ impl<F: Finish> Pass<F> {
                         }
                     }
                 });
-            },
-        );
+                then(sample, y)
+            })
+            .collect()
     }
 
     /// Stores the rows of the output out of the runs that contain them.
@@ -160,7 +257,7 @@ impl Shifts {
         taps.map(|(i, s, t)| tap(i, s, t)).collect()
     }
 
-    /// Shows `work` the copies of all planes of a sample.
+    /// Shows `work` the copies of all planes of some samples.
     fn with(&self, x: &[f32], work: impl FnOnce(&[f32])) {
         if (self.kernel, self.stride, self.before) == (1, 1, 0) {
             return work(x);
@@ -176,6 +273,24 @@ impl Shifts {
                 self.copy(&x[plane * size..][..size], remainder, copy);
             }
             work(copies);
+        });
+    }
+
+    /// Shows `work` the runs of all planes of some outputs, with zeros where a run goes on over the end of a row.
+    fn with_runs(&self, y: &[f32], work: impl FnOnce(&[f32])) {
+        let Shifts { to: (height, width), columns, .. } = *self;
+        if columns == width {
+            return work(y);
+        }
+        scratch::with(y.len() / (height * width) * self.run(), |runs| {
+            for (run, y) in runs.chunks_exact_mut(self.run()).zip(y.chunks_exact(height * width)) {
+                for (run, y) in run.chunks_mut(columns).zip(y.chunks_exact(width)) {
+                    let (row, between) = run.split_at_mut(width);
+                    row.copy_from_slice(y);
+                    between.fill(0.0);
+                }
+            }
+            work(runs);
         });
     }
 

@@ -1,45 +1,14 @@
-//! Gradients of a convolution as matrix products: the inputs of a sample unfolded into columns, one for each output.
-//! Samples go in parallel, and their parts of the filters' gradient are added in a fixed order.
+//! The gradient of the input of a convolution with a stride as a matrix product: the gradients of the columns of inputs
+//! that belong to each output, which are then folded back into the input. Samples go in parallel.
 
 use rayon::prelude::*;
 
-use super::elementwise::add;
 use super::finish::Stored;
 use super::geometry::Geometry;
 use super::level::Level;
-use super::matrix::{Matrix, add_product};
+use super::matrix::Matrix;
 use super::product::{Packed, Rounding, Rows, multiply};
 use super::scratch;
-
-/// Into how many parts at most a batch is cut for the filters' gradient; a constant, because it fixes the order
-/// of additions.
-const PARTS: usize = 16;
-
-/// The gradient of the filters.
-pub fn filter_gradient(g: &Geometry, x: &[f32], dy: &[f32]) -> Vec<f32> {
-    let space = g.out_space();
-    let batch = x.len() / g.sample();
-    let per_part = batch.div_ceil(PARTS);
-    let parts: Vec<Vec<f32>> = x
-        .par_chunks(per_part * g.sample())
-        .zip(dy.par_chunks(per_part * g.out_sample()))
-        .map(|(x, dy)| {
-            let mut dw = vec![0.0; g.channels.1 * g.filter()];
-            for (x, dy) in x.chunks_exact(g.sample()).zip(dy.chunks_exact(g.out_sample())) {
-                let groups = dw.chunks_exact_mut(g.group_outputs() * g.filter());
-                for (group, (dw, dy)) in groups.zip(dy.chunks_exact(g.group_outputs() * space)).enumerate() {
-                    let dy = Matrix::new(dy, g.group_outputs(), space);
-                    with_columns(g, x, group, |columns| add_product(dy, columns.transposed(), dw));
-                }
-            }
-            dw
-        })
-        .collect();
-    let mut parts = parts.into_iter();
-    let mut total = parts.next().expect("a batch has a sample");
-    parts.for_each(|part| add(&mut total, &part));
-    total
-}
 
 /// dx += the gradient of the input.
 pub fn add_input_gradient(g: &Geometry, dy: &[f32], filters: &[f32], dx: &mut [f32], level: Level) {
@@ -59,53 +28,6 @@ pub fn add_input_gradient(g: &Geometry, dy: &[f32], filters: &[f32], dx: &mut [f
             });
         }
     });
-}
-
-/// Whether a group of input channels already is the matrix of its columns.
-fn is_unfolded(g: &Geometry) -> bool {
-    (g.kernel, g.stride, g.padding) == (1, 1, 0)
-}
-
-/// Shows `work` the columns (values of a filter, outputs) of one group of a sample.
-fn with_columns<R>(g: &Geometry, x: &[f32], group: usize, work: impl FnOnce(Matrix) -> R) -> R {
-    let size = g.sample() / g.groups;
-    let x = &x[group * size..][..size];
-    let (rows, space) = (g.filter(), g.out_space());
-    if is_unfolded(g) {
-        return work(Matrix::new(x, rows, space));
-    }
-    scratch::with(rows * space, |columns| {
-        unfold(g, x, columns);
-        work(Matrix::new(columns, rows, space))
-    })
-}
-
-/// Copies the inputs of each output into a column; zero beyond the edges.
-fn unfold(g: &Geometry, x: &[f32], columns: &mut [f32]) {
-    let width = g.out_width();
-    for (tap, row) in taps(g).zip(columns.chunks_exact_mut(g.out_space())) {
-        let plane = &x[tap.channel * g.height * g.width..][..g.height * g.width];
-        let inside = tap.inside(g, width);
-        for (out_row, row) in row.chunks_exact_mut(width).enumerate() {
-            let source = tap.source_row(g, out_row).filter(|_| !inside.is_empty());
-            let Some(source) = source else {
-                row.fill(0.0);
-                continue;
-            };
-            let source = &plane[source * g.width..][..g.width];
-            row[..inside.start].fill(0.0);
-            row[inside.end..].fill(0.0);
-            let first = inside.start * g.stride + tap.column - g.padding;
-            let row = &mut row[inside.clone()];
-            if g.stride == 1 {
-                row.copy_from_slice(&source[first..][..row.len()]);
-            } else {
-                for (value, &source) in row.iter_mut().zip(source[first..].iter().step_by(g.stride)) {
-                    *value = source;
-                }
-            }
-        }
-    }
 }
 
 /// Adds each column's values to the inputs they were copied from.

@@ -12,8 +12,7 @@ use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
-use super::finish::{Added, Finish, Output, Stored};
-use super::fresh::filled;
+use super::finish::{Finish, Output, Stored};
 use super::geometry::Geometry;
 use super::lanes::{LANES, Lanes, vectorize};
 use super::level::Level;
@@ -52,25 +51,24 @@ impl Tiling {
         }
     }
 
-    /// The output for a batch x.
-    pub fn forward(
+    /// Stores the output y for a batch x; returns what `then` makes of each sample of it.
+    pub fn forward<T: Send>(
         &self,
         g: &Geometry,
-        x: &[f32],
+        (x, y): (&[f32], &mut [MaybeUninit<f32>]),
         filters: &[f32],
         finish: Output,
         (rounding, level): (Rounding, Level),
-    ) -> Vec<f32> {
-        let pass = Pass { planes: Planes::forward(g), rounding, level, finish };
-        let run = |y: &mut [MaybeUninit<f32>]| match (self, rounding) {
-            (Tiling::Two, Rounding::Plain) => pass.run::<2, 5, 6>(x, filters, y),
-            (Tiling::Two, Rounding::Careful) => pass.run::<2, 3, 4>(x, filters, y),
-            (Tiling::Three, Rounding::Plain) => pass.run::<3, 4, 6>(x, filters, y),
-            (Tiling::Three, Rounding::Careful) => pass.run::<3, 2, 4>(x, filters, y),
-            (Tiling::Four, _) => pass.run::<4, 3, 6>(x, filters, y),
-        };
-        // SAFETY: the tiles of a pass cover the output.
-        unsafe { filled(x.len() / g.sample() * g.out_sample(), run) }
+        then: impl Fn(usize, &mut [MaybeUninit<f32>]) -> T + Sync,
+    ) -> Vec<T> {
+        let pass = Pass { planes: Planes::forward(g), rounding, level, finish, then };
+        match (self, rounding) {
+            (Tiling::Two, Rounding::Plain) => pass.run::<2, 5, 6, _>(x, filters, y),
+            (Tiling::Two, Rounding::Careful) => pass.run::<2, 3, 4, _>(x, filters, y),
+            (Tiling::Three, Rounding::Plain) => pass.run::<3, 4, 6, _>(x, filters, y),
+            (Tiling::Three, Rounding::Careful) => pass.run::<3, 2, 4, _>(x, filters, y),
+            (Tiling::Four, _) => pass.run::<4, 3, 6, _>(x, filters, y),
+        }
     }
 
     /// The gradient of the filters.
@@ -82,43 +80,47 @@ impl Tiling {
         }
     }
 
-    /// dx += the gradient of the input.
-    pub fn add_input_gradient(
+    /// Finishes dx with the gradient of the input.
+    pub fn input_gradient<F: Finish>(
         &self,
         g: &Geometry,
         dy: &[f32],
         filters: &[f32],
-        dx: &mut [f32],
+        (dx, finish): (&mut [F::Place], F),
         level: Level,
     ) {
-        let filters = flipped(g, filters);
+        let filters = g.flipped(filters);
         // Adam divides small gradients by small moments, so what they lose shows in the weights.
         let planes = Planes::backward(g);
-        let pass = Pass { planes, rounding: Rounding::Careful, level, finish: Added };
+        let pass =
+            Pass { planes, rounding: Rounding::Careful, level, finish, then: |_: usize, _: &mut [_]| () };
         match self {
-            Tiling::Two => pass.run::<2, 5, 6>(dy, &filters, dx),
-            Tiling::Three => pass.run::<3, 4, 6>(dy, &filters, dx),
-            Tiling::Four => pass.run::<4, 3, 6>(dy, &filters, dx),
-        }
+            Tiling::Two => pass.run::<2, 5, 6, _>(dy, &filters, dx),
+            Tiling::Three => pass.run::<3, 4, 6, _>(dy, &filters, dx),
+            Tiling::Four => pass.run::<4, 3, 6, _>(dy, &filters, dx),
+        };
     }
 }
 
-/// A convolution of planes, and what becomes of each value.
-struct Pass<F> {
+/// A convolution of planes, and what becomes of each value and then of each sample.
+struct Pass<F, Then> {
     planes: Planes,
     rounding: Rounding,
     level: Level,
     finish: F,
+    then: Then,
 }
 
-impl<F: Finish> Pass<F> {
+impl<F: Finish, Then> Pass<F, Then> {
     /// Stores the convolution of `x` with the filters (to channels, from channels, R, R), in tiles of M x M.
-    fn run<const R: usize, const M: usize, const SIDE: usize>(
+    fn run<const R: usize, const M: usize, const SIDE: usize, T: Send>(
         &self,
         x: &[f32],
         filters: &[f32],
         y: &mut [F::Place],
-    ) where
+    ) -> Vec<T>
+    where
+        Then: Fn(usize, &mut [F::Place]) -> T + Sync,
         Evaluate: Along<R, SIDE>,
         Windows: Along<SIDE, SIDE>,
         Interpolate: Along<SIDE, M>,
@@ -132,8 +134,10 @@ impl<F: Finish> Pass<F> {
             .collect();
         let (from, to) = (self.planes.from.0 * self.planes.from.1, self.planes.to.0 * self.planes.to.1);
         let together = self.planes.samples_together::<M>();
-        y.par_chunks_mut(together * outputs * to).zip(x.par_chunks(together * inputs * from)).for_each(
-            |(y, x)| {
+        let samples = y.par_chunks_mut(together * outputs * to).zip(x.par_chunks(together * inputs * from));
+        samples
+            .enumerate()
+            .flat_map_iter(|(number, (y, x))| {
                 let tiles = self.planes.tiles::<M>(y.len() / (outputs * to));
                 let row = points * tiles.width();
                 scratch::with(inputs * row, |transformed| {
@@ -158,8 +162,10 @@ impl<F: Finish> Pass<F> {
                         }
                     });
                 });
-            },
-        );
+                let samples = y.chunks_exact_mut(outputs * to).enumerate();
+                samples.map(move |(sample, y)| (self.then)(number * together + sample, y))
+            })
+            .collect()
     }
 }
 
@@ -242,17 +248,4 @@ where
         }
     });
     evaluated
-}
-
-/// The filters as the gradient of the input needs them: (in, out, R, R), turned by half a turn.
-fn flipped(g: &Geometry, filters: &[f32]) -> Vec<f32> {
-    let (inputs, outputs) = g.channels;
-    let size = g.kernel * g.kernel;
-    let mut flipped = Vec::with_capacity(filters.len());
-    for i in 0..inputs {
-        for o in 0..outputs {
-            flipped.extend(filters[(o * inputs + i) * size..][..size].iter().rev());
-        }
-    }
-    flipped
 }

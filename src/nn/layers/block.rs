@@ -97,7 +97,7 @@ impl<
     type Error = D::Err;
 
     fn try_forward_mut(&mut self, x: Maps<I, D, Traced<D>>) -> Answer<Self::Output, D> {
-        self.norm.train_after_convolution(x, &self.weight, Some(&self.bias), Self::HOW)
+        self.norm.train_after_convolution(x, &self.weight, Some(&self.bias), Self::HOW, None)
     }
 }
 

@@ -45,7 +45,7 @@ impl<const O: usize, A: Slope, B: Kernels<D>, D: Device<f32>> ModuleMut<Maps<3, 
     type Error = D::Err;
 
     fn try_forward_mut(&mut self, x: Maps<3, D, Traced<D>>) -> Answer<Self::Output, D> {
-        self.bn1.train_after_convolution(x, &self.conv1, None, bare(2, 3, Source::Images))
+        self.bn1.train_after_convolution(x, &self.conv1, None, bare(2, 3, Source::Images), None)
     }
 }
 
@@ -54,7 +54,7 @@ impl<const O: usize, A: Slope, B: Kernels<D>, D: Device<f32>> Module<Maps<3, D>>
     type Error = D::Err;
 
     fn try_forward(&self, x: Maps<3, D>) -> Answer<Self::Output, D> {
-        self.bn1.after_convolution(x, &self.conv1, bare(2, 3, Source::Images))
+        self.bn1.after_convolution(x, &self.conv1, bare(2, 3, Source::Images), None)
     }
 }
 
@@ -90,7 +90,7 @@ impl<const I: usize, const O: usize, const S: usize, B: Kernels<D>, D: Device<f3
     type Error = D::Err;
 
     fn try_forward_mut(&mut self, x: Maps<I, D, Traced<D>>) -> Answer<Self::Output, D> {
-        self.norm.train_after_convolution(x, &self.conv, None, bare(S, 0, Source::Layer))
+        self.norm.train_after_convolution(x, &self.conv, None, bare(S, 0, Source::Shared), None)
     }
 }
 
@@ -101,7 +101,7 @@ impl<const I: usize, const O: usize, const S: usize, B: Kernels<D>, D: Device<f3
     type Error = D::Err;
 
     fn try_forward(&self, x: Maps<I, D>) -> Answer<Self::Output, D> {
-        self.norm.after_convolution(x, &self.conv, bare(S, 0, Source::Layer))
+        self.norm.after_convolution(x, &self.conv, bare(S, 0, Source::Shared), None)
     }
 }
 
@@ -142,7 +142,7 @@ pub struct Bottleneck<
     conv2: Tensor<Rank4<W, PER_GROUP, 3, 3>, E, D>,
     bn2: BatchNorm<W, A, B, D, E>,
     conv3: Tensor<Rank4<O, W, 1, 1>, E, D>,
-    bn3: BatchNorm<O, Identity, B, D, E>,
+    bn3: BatchNorm<O, A, B, D, E>,
     shortcut: Shortcut,
 }
 
@@ -227,11 +227,10 @@ where
     type Error = D::Err;
 
     fn try_forward_mut(&mut self, x: Maps<I, D, Traced<D>>) -> Answer<Self::Output, D> {
-        let direct = self.shortcut.try_forward_mut(x.with_empty_tape())?;
-        let x = self.bn1.train_after_convolution(x, &self.conv1, None, bare(1, 0, Source::Layer))?;
-        let x = self.bn2.train_after_convolution(x, &self.conv2, None, bare(S, 1, Source::Layer))?;
-        let x = self.bn3.train_after_convolution(x, &self.conv3, None, bare(1, 0, Source::Layer))?;
-        B::join(x, direct, A::NEGATIVE)
+        let shortcut = self.shortcut.try_forward_mut(x.with_empty_tape())?;
+        let x = self.bn1.train_after_convolution(x, &self.conv1, None, bare(1, 0, Source::Shared), None)?;
+        let x = self.bn2.train_after_convolution(x, &self.conv2, None, bare(S, 1, Source::Layer), None)?;
+        self.bn3.train_after_convolution(x, &self.conv3, None, bare(1, 0, Source::Layer), Some(shortcut))
     }
 }
 
@@ -253,10 +252,9 @@ where
     type Error = D::Err;
 
     fn try_forward(&self, x: Maps<I, D>) -> Answer<Self::Output, D> {
-        let direct = self.shortcut.try_forward(x.clone())?;
-        let x = self.bn1.after_convolution(x, &self.conv1, bare(1, 0, Source::Layer))?;
-        let x = self.bn2.after_convolution(x, &self.conv2, bare(S, 1, Source::Layer))?;
-        let x = self.bn3.after_convolution(x, &self.conv3, bare(1, 0, Source::Layer))?;
-        B::join(x, direct, A::NEGATIVE)
+        let shortcut = self.shortcut.try_forward(x.clone())?;
+        let x = self.bn1.after_convolution(x, &self.conv1, bare(1, 0, Source::Shared), None)?;
+        let x = self.bn2.after_convolution(x, &self.conv2, bare(S, 1, Source::Layer), None)?;
+        self.bn3.after_convolution(x, &self.conv3, bare(1, 0, Source::Layer), Some(shortcut))
     }
 }

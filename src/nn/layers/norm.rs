@@ -72,15 +72,17 @@ impl<const C: usize, A: Slope, B: Kernels<D>, D: Device<f32>> BatchNorm<C, A, B,
         Ok((scale, shift))
     }
 
-    /// In training, a convolution and this norm after it.
+    /// In training, a convolution and this norm after it; the shortcut is added before the activation.
     pub(super) fn train_after_convolution<const I: usize, const PER_GROUP: usize, const K: usize>(
         &mut self,
         x: Maps<I, D, Traced<D>>,
         filters: &Filters<C, PER_GROUP, K, D>,
         bias: Option<&PerChannel<C, D>>,
         how: Convolution,
+        shortcut: Option<Maps<C, D, Traced<D>>>,
     ) -> Answer<Maps<C, D, Traced<D>>, D> {
-        let norm = Norm { scale: &self.weight, shift: &self.bias, eps: EPS, negative_slope: A::NEGATIVE };
+        let (scale, shift) = (&self.weight, &self.bias);
+        let norm = Norm { scale, shift, eps: EPS, negative_slope: A::NEGATIVE, shortcut };
         let (y, moments) = B::convolve_normalize(x, filters, bias, how, norm)?;
         let (batch, _, height, width) = *y.shape();
         self.track(&moments, batch * height * width);
@@ -88,16 +90,18 @@ impl<const C: usize, A: Slope, B: Kernels<D>, D: Device<f32>> BatchNorm<C, A, B,
     }
 
     /// In evaluation, what a convolution without bias and this norm after it give together: one convolution, since
-    /// both are linear.
+    /// both are linear. The shortcut is added before the activation.
     pub(super) fn after_convolution<const I: usize, const PER_GROUP: usize, const K: usize>(
         &self,
         x: Maps<I, D>,
         filters: &Filters<C, PER_GROUP, K, D>,
         how: Convolution,
+        shortcut: Option<Maps<C, D>>,
     ) -> Answer<Maps<C, D>, D> {
         let (scale, shift) = self.map()?;
         let filters = filters.clone().try_mul(scale.try_broadcast()?)?;
-        B::convolve(x, &filters, Some(&shift), Convolution { negative_slope: A::NEGATIVE, ..how })
+        let how = Convolution { negative_slope: A::NEGATIVE, ..how };
+        B::convolve(x, &filters, Some(&shift), how, shortcut)
     }
 
     /// Mixes the statistics of a batch, of `count` values per channel, into the running ones.
