@@ -38,7 +38,7 @@ pub(super) fn get(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
     let target = target::find(experiment, &args.artifact)?;
     let port = target.only_port(experiment)?;
     let planner = look(experiment, &store, args.device.find()?.device);
-    let record = target::result(&planner, experiment, target.id, args.last)?;
+    let record = target::result(&planner, experiment, target, args.last)?;
     let Some(artifact) = record.outputs.get(&port.name) else {
         let message = format!("the last good result of `{}` has no output `{}`", args.artifact, port.name);
         return Err(anyhow::anyhow!(message).into());

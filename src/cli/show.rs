@@ -56,7 +56,7 @@ pub(super) fn show(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure
     let target = target::find(experiment, text)?;
     if let Some(png) = &args.png {
         let port = target.only_port(experiment)?;
-        let record = target::result(&planner, experiment, target.id, false)?;
+        let record = target::result(&planner, experiment, target, false)?;
         let drawn = picture::draw_sheet(&store, port, &record.outputs[&port.name], png)?;
         writeln!(out, "{}  {drawn}", png.display())?;
         return Ok(ExitCode::SUCCESS);
@@ -196,8 +196,10 @@ impl<'a> StageView<'a> {
 
     /// A result, with the params it came from.
     fn result(&self, record: &Record, params: &Value) -> String {
-        let memory =
-            record.peak_memory.map(|m| format!(", at most {} of memory", bytes(m))).unwrap_or_default();
+        // What a program takes is its own; stlpipe's would mislead.
+        let known =
+            record.peak_memory.filter(|_| record.identity["kind"] != crate::stages::command::KIND.name);
+        let memory = known.map(|m| format!(", at most {} of memory", bytes(m))).unwrap_or_default();
         let (made, took) = (age(record.started), duration(record.seconds));
         let figures = record.metrics.iter().map(|(name, value)| vec![name.clone(), figure(*value)]);
         [
@@ -218,9 +220,18 @@ impl<'a> StageView<'a> {
 
     fn print_log(&self, store: &Store, out: &mut dyn Write) -> Result<(), Failure> {
         let name = &self.experiment.pipeline.stage(self.target.id).name;
+        let failed = self.left.log().filter(|_| !self.is_current());
+        if let Some(failed) = &failed {
+            writeln!(out, "-- the last attempt, which failed ({})", self.left.path().display())?;
+            out.write_all(failed)?;
+        }
         let Some(record) = &self.record else {
-            return Err(Failure::Usage(format!("{name} has no result yet, and so no log")));
+            let none = || Failure::Usage(format!("{name} has no result yet, and so no log"));
+            return if failed.is_some() { Ok(()) } else { Err(none()) };
         };
+        if !self.is_current() {
+            writeln!(out, "-- the last good result, from other params or inputs ({})", age(record.started))?;
+        }
         if let Some(log) = record.log {
             std::io::copy(&mut std::fs::File::open(store.blob_path(&log.digest))?, out)?;
         }

@@ -53,11 +53,12 @@ impl<'a> Target<'a> {
 pub(super) fn result(
     planner: &Planner<'_>,
     experiment: &Experiment,
-    id: StageId,
+    target: Target<'_>,
     or_last: bool,
 ) -> Result<Record, Failure> {
-    let name = &experiment.pipeline.stage(id).name;
-    let plan = planner.plan(&experiment.with_ancestors(&[id]));
+    let decl = experiment.pipeline.stage(target.id);
+    let name = &decl.name;
+    let plan = planner.plan(&experiment.with_ancestors(&[target.id]));
     let (_, decision) = plan.steps.into_iter().next_back().expect("the selection holds the stage itself");
     if let Verdict::Reuse(record) = decision.verdict {
         return Ok(Arc::unwrap_or_clone(record));
@@ -66,7 +67,10 @@ pub(super) fn result(
     let older = match planner.last_good(name, &decision) {
         Some(record) if or_last => return Ok(record),
         Some(_) => {
-            format!("; the last good one, from other params or inputs: stlpipe get {file} {name} --last")
+            let port = target.port.or(decl.ports.outputs.first()).map_or("", |port| &port.name);
+            format!(
+                "; the last good one, from other params or inputs: stlpipe get {file} {name}.{port} --last -o PATH"
+            )
         }
         None => String::new(),
     };

@@ -38,6 +38,27 @@ impl Checkout {
         Ok(())
     }
 
+    /// Removes the links to results of stages that are no more; whatever else lies there stays. While another stage has
+    /// no result they should stay as well: they may be its last good ones, from before it was renamed.
+    pub fn forget_others(&self, is_stage: impl Fn(&str) -> bool, store: &Store) {
+        let store = std::path::absolute(store.root()).unwrap_or_else(|_| store.root().to_owned());
+        let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
+        for stage in entries(&self.dir).filter(|stage| !is_stage(&stage.file_name().to_string_lossy())) {
+            if !stage.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            let folder = stage.path();
+            for link in entries(&folder).map(|entry| entry.path()) {
+                let target = fs::read_link(&link).map(|target| tidy(&folder.join(target)));
+                if target.is_ok_and(|target| target.starts_with(&store)) {
+                    // Links are all there is; one that cannot be removed does no harm.
+                    let _ = fs::remove_file(link);
+                }
+            }
+            let _ = fs::remove_dir(folder);
+        }
+    }
+
     /// The links to the results of a stage, with what each is to hold.
     #[must_use]
     pub fn links(
@@ -51,15 +72,20 @@ impl Checkout {
         let link = |port: &OutputPort| {
             let artifact = &record.outputs[&port.name];
             let (name, target) = match port.holds {
-                Holds::File => {
-                    (port.file_name.as_ref().unwrap_or(&port.name), store.blob_path(&artifact.digest))
-                }
+                Holds::File => (file_name(port, ports), store.blob_path(&artifact.digest)),
                 Holds::Directory | Holds::Dataset | Holds::Model => (&port.name, store.view_path(artifact)),
             };
             (dir.join(name), relative(&target, &dir))
         };
         ports.iter().map(link).collect()
     }
+}
+
+/// The name of a port's only file: its own, or the port's if two files would have the same.
+fn file_name<'a>(port: &'a OutputPort, ports: &[OutputPort]) -> &'a String {
+    let Some(name) = &port.file_name else { return &port.name };
+    let takes = |other: &OutputPort| other.file_name.as_ref() == Some(name) || other.name == *name;
+    if ports.iter().any(|other| other.name != port.name && takes(other)) { &port.name } else { name }
 }
 
 /// Makes a link point to a target, whatever other processes make of it meanwhile.
@@ -75,7 +101,7 @@ fn point(link: &Path, target: &Path) -> io::Result<()> {
                 let message = format!("{}: is no link of stlpipe's, so it is left alone", link.display());
                 return Err(io::Error::other(message));
             }
-            Err(_) => fs::create_dir_all(link.parent().expect("a link lies in a folder"))?,
+            Err(_) => make_folder(link.parent().expect("a link lies in a folder"))?,
         }
         failpoint("link to be made", link);
         match symlink(target, link) {
@@ -88,6 +114,19 @@ fn point(link: &Path, target: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes a folder; what stands in its way is named.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder).map_err(|error| {
+        let in_the_way = folder.ancestors().find(|path| path.symlink_metadata().is_ok()).unwrap_or(folder);
+        let remedy = if in_the_way.is_dir() {
+            ""
+        } else {
+            " is in the way: move it, or choose another folder with --data DIR"
+        };
+        io::Error::new(error.kind(), format!("{}{remedy}: {error}", in_the_way.display()))
+    })
+}
+
 /// The way to an absolute path from an absolute folder, so that both can be moved together.
 fn relative(path: &Path, from: &Path) -> PathBuf {
     let (path, from): (Vec<Component>, Vec<Component>) =
@@ -95,6 +134,17 @@ fn relative(path: &Path, from: &Path) -> PathBuf {
     let shared = path.iter().zip(&from).take_while(|(a, b)| a == b).count();
     let ups = std::iter::repeat_n(Component::ParentDir, from.len() - shared);
     ups.chain(path[shared..].iter().copied()).collect()
+}
+
+/// A path without `..`, by its words alone.
+fn tidy(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut tidy, part| {
+        match part {
+            Component::ParentDir => drop(tidy.pop()),
+            part => tidy.push(part),
+        }
+        tidy
+    })
 }
 
 #[cfg(test)]

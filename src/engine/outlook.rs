@@ -31,6 +31,9 @@ pub struct GoesOn {
 impl std::fmt::Display for GoesOn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let GoesOn { by, from, to } = self;
+        if from == to {
+            return write!(f, "takes all {to} {by} from earlier runs");
+        }
         write!(f, "goes on after {from} of {to} {by}")
     }
 }

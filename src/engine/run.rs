@@ -105,6 +105,9 @@ pub fn run(
         position: vec![0; count],
     };
     run.go();
+    if run.results.iter().all(Option::is_some) {
+        checkout.forget_others(|name| experiment.pipeline.id(name).is_some(), planner.store);
+    }
     let name = |id: StageId| experiment.pipeline.stage(id).name.clone();
     let order = || experiment.graph.order().iter().filter(|id| selection.contains(id));
     let results = order().filter_map(|id| Some((name(*id), run.results[id.0].clone()?)));

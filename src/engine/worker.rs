@@ -97,10 +97,13 @@ impl Worker<'_> {
             let message = "a file it reads changed while it ran, so nothing was kept; run it again";
             return Err(with_what_is_left(StageError::message(message), &slot, &aside));
         }
-        if let Some(port) = changed_input(&job.inputs, &stamps) {
+        if let Some((port, blob)) = changed_input(&job.inputs, &stamps) {
+            // So that nobody takes it for the input's bytes; if it cannot be moved, the next run sees what it is.
+            let _ = blob.parse().map(|blob| self.planner.store.quarantine(&blob));
             let message = format!(
-                "its input `{port}` was changed while it ran, so nothing was kept: inputs are the store's own files, and \
-                 what is to be changed must be copied first; the next run makes the input anew"
+                "its input `{port}` was changed while it ran, by itself or another stage, so nothing was kept: inputs \
+                 are the store's own files, and what is to be changed must be copied first; the next run makes the \
+                 input anew"
             );
             return Err(with_what_is_left(StageError::message(message), &slot, &aside));
         }
@@ -148,14 +151,18 @@ fn input_stamps(inputs: &BTreeMap<String, Input>) -> Vec<Option<Stamp>> {
     inputs.values().flat_map(|input| input.files.values()).map(|file| Stamp::of(&file.path)).collect()
 }
 
-/// The first input of which a file has other bytes than it should. Only files whose metadata has changed are read.
-fn changed_input<'a>(inputs: &'a BTreeMap<String, Input>, before: &[Option<Stamp>]) -> Option<&'a str> {
+/// The first input of which a file has other bytes than it should, and the digest of that. Only files whose metadata
+/// has changed are read.
+fn changed_input<'a>(
+    inputs: &'a BTreeMap<String, Input>,
+    before: &[Option<Stamp>],
+) -> Option<(&'a str, &'a str)> {
     let files = inputs.iter().flat_map(|(port, input)| input.files.values().map(move |file| (port, file)));
     let changed = files.zip(before).filter(|((_, file), before)| Stamp::of(&file.path) != **before);
     let mut wrong = changed.filter(|((_, file), _)| {
         hash_file(&file.path).map_or(true, |digest| digest.to_string() != file.digest)
     });
-    wrong.next().map(|((port, _), _)| port.as_str())
+    wrong.next().map(|((port, file), _)| (port.as_str(), file.digest.as_str()))
 }
 
 /// A failure with the place of what it leaves: the log, and whatever the stage set aside.
@@ -163,8 +170,8 @@ fn with_what_is_left(error: StageError, slot: &Slot, aside: &Aside) -> StageErro
     let StageError::Failed(error) = error else { return error };
     // Whether that can be kept or not, the failure is what is to be told.
     let _ = slot.set_log_aside(aside);
-    let names = aside.names();
     let _ = aside.end_log(&error.to_string());
+    let names = aside.names();
     if names.is_empty() {
         return StageError::Failed(error);
     }

@@ -110,7 +110,7 @@ pub(super) fn told(found: Unexpected) -> String {
         Unexpected::Bool(truth) => format!("`{truth}`"),
         Unexpected::Unsigned(number) => format!("the number {number}"),
         Unexpected::Signed(number) => format!("the number {number}"),
-        Unexpected::Float(number) => format!("the number {number}"),
+        Unexpected::Float(number) => format!("the number {number:?}"),
         Unexpected::Str(text) if text.chars().count() > 40 => "a long text".into(),
         Unexpected::Str(text) => format!("the text {text:?}"),
         Unexpected::Unit | Unexpected::Option => "nothing".into(),

@@ -92,7 +92,11 @@ impl<'a> Param<'a> {
         match self {
             Param::Scalar(Value::Bool(truth)) => Unexpected::Bool(*truth),
             Param::Scalar(Value::String(text)) => Unexpected::Str(text),
-            Param::Scalar(Value::Number(number)) => Unexpected::Float(number.as_f64().unwrap_or_default()),
+            Param::Scalar(Value::Number(number)) => match (number.as_u64(), number.as_i64()) {
+                (Some(whole), _) => Unexpected::Unsigned(whole),
+                (_, Some(whole)) => Unexpected::Signed(whole),
+                _ => Unexpected::Float(number.as_f64().unwrap_or_default()),
+            },
             Param::List(_) => Unexpected::Seq,
             Param::Map(_) => Unexpected::Map,
             Param::Scalar(_) | Param::StandIn => Unexpected::Unit,

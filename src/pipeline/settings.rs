@@ -137,7 +137,8 @@ fn child<'a>(target: &'a mut Value, step: &str) -> Result<&'a mut Value, (String
 }
 
 fn positions(length: usize) -> Option<String> {
-    length.checked_sub(1).map(|last| format!("positions count from 0 to {last}"))
+    let counted = length.checked_sub(1).map(|last| format!("positions count from 0 to {last}; "))?;
+    Some(counted + "to make it longer give the whole list, such as --set NAME='[A, B]'")
 }
 
 #[cfg(test)]

@@ -83,7 +83,12 @@ pub(super) fn learn(
     let Checkpoints { job, options, keep: _ } = *checkpoints;
     let state = match checkpoints.latest(architecture)? {
         Some(saved) => {
-            job.log(&format!("going on after epoch {}", saved.epochs()));
+            let epochs = saved.epochs();
+            job.log(&if saved.is_finished(options) {
+                format!("taken from an earlier training: epoch {epochs}, the last")
+            } else {
+                format!("going on after epoch {epochs}")
+            });
             saved
         }
         None => Checkpoint::start(first().map_err(told)?, options),
@@ -93,6 +98,13 @@ pub(super) fn learn(
         fit(state, data, options, &mut Watch { checkpoints }).map_err(|error| stopped(error, checkpoints))?;
     job.computed(u64::from(end.epochs() - found));
     let best = best(&end.history).expect("there is at least one epoch");
+    if let Some(patience) = options.patience.filter(|_| end.epochs() < options.epochs) {
+        job.log(&format!(
+            "stopped early after epoch {}: the validation loss was never lower than after epoch {} (patience: {patience})",
+            end.epochs(),
+            best.epoch
+        ));
+    }
     let took = end.times.last().expect("each epoch took its time");
     job.metric("best_epoch", f64::from(best.epoch));
     job.metric("val_loss", best.val_loss);

@@ -72,6 +72,12 @@ impl Aside {
             .map_err(Error::at(Action::Write, &path))
     }
 
+    /// What the failed computation said, if anything.
+    #[must_use]
+    pub fn log(&self) -> Option<Vec<u8>> {
+        fs::read(self.path.join(LOG)).ok()
+    }
+
     /// Why the computation failed, in its first line, as the log there says.
     #[must_use]
     pub fn why(&self) -> Option<String> {

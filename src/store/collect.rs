@@ -11,7 +11,7 @@ use super::{Alive, Digest, Error, Form, Link, LoggedRun, Owner, Record, Rules, S
 
 /// What an interrupted run has made is left to the next one for so long, unless a rule says otherwise.
 const LEFT_TO_THE_NEXT: Duration = Duration::from_secs(7 * 24 * 3600);
-/// A file that has been in the making for so long, while no run lives, will not be finished.
+/// A file that has been in the making for so long, while no run lives, will not be finished, unless a rule says otherwise.
 const LONGEST_IN_THE_MAKING: Duration = Duration::from_secs(3600);
 
 /// What nobody needs.
@@ -187,7 +187,10 @@ impl<'a> Census<'a> {
             Part::Blob(digest) => !kept.blobs.contains(digest) && !self.is_new(entry) && !is_young(),
             Part::Link(chain, _) => !kept.chains.contains(chain),
             Part::Partial(_) => nobody_lives && self.is_given_up(entry),
-            Part::Temporary => nobody_lives && self.has_rested(entry, LONGEST_IN_THE_MAKING) && !is_young(),
+            Part::Temporary => {
+                let rest = self.rules.older_than.unwrap_or(LONGEST_IN_THE_MAKING);
+                nobody_lives && self.has_rested(entry, rest)
+            }
             Part::Quarantined | Part::Aside | Part::Answer => !is_young(),
             Part::Index | Part::Memo | Part::Bin(_) | Part::Fixture | Part::Foreign => false,
         }

@@ -44,6 +44,9 @@ impl std::fmt::Display for Action {
 
 fn remedy(error: &io::Error, action: Action) -> &'static str {
     match (error.kind(), action) {
+        (io::ErrorKind::NotADirectory, _) => {
+            "; there is a file where the cache needs a directory: move it away, or choose another with --cache DIR"
+        }
         (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => {
             "; free some space and run again, what is finished is kept"
         }
@@ -52,7 +55,7 @@ fn remedy(error: &io::Error, action: Action) -> &'static str {
              finished is kept"
         }
         (_, Action::Write | Action::Lock) => "; make the cache writable, or choose another with --cache DIR",
-        (io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory, Action::Read) => {
+        (io::ErrorKind::PermissionDenied, Action::Read) => {
             "; make the cache readable, or choose another with --cache DIR"
         }
         (_, Action::Read) => "",

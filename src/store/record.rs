@@ -11,6 +11,9 @@ use serde_json::Value;
 use super::failpoint::failpoint;
 use super::{Action, Artifact, Blob, Description, Digest, Error, Stamp, Store, hash_file, sealed};
 
+/// What stands for the port of a record's log, which no port is named: names have no blanks.
+pub(super) const LOG: &str = "what it said";
+
 /// The layout of record files; another number is another layout, and no result.
 const FORMAT: u32 = 2;
 
@@ -70,12 +73,12 @@ impl Record {
         }
     }
 
-    /// Its files: port, name and blob of each, the log's port being `log`.
+    /// Its files: port, name and blob of each, those of the outputs first; the log's port is [`LOG`].
     pub fn blobs(&self) -> impl Iterator<Item = (&str, &str, &Blob)> {
         let outputs = self.outputs.iter().flat_map(|(port, artifact)| {
             artifact.files.iter().map(move |(name, blob)| (port.as_str(), name.as_str(), blob))
         });
-        outputs.chain(self.log.iter().map(|blob| ("log", "", blob)))
+        outputs.chain(self.log.iter().map(|blob| (LOG, "", blob)))
     }
 }
 
@@ -119,7 +122,7 @@ impl Store {
         let outputs = record.outputs.iter_mut();
         let outputs =
             outputs.flat_map(|(port, artifact)| artifact.files.values_mut().map(move |blob| (&**port, blob)));
-        for (port, blob) in outputs.chain(record.log.iter_mut().map(|blob| ("log", blob))) {
+        for (port, blob) in outputs {
             let damaged =
                 |missing| Found::Damaged(Damage { port: port.to_owned(), blob: blob.digest, missing });
             match health(&self.blob_path(&blob.digest), blob) {
@@ -130,6 +133,20 @@ impl Store {
                 }
                 Health::Missing => return damaged(true),
                 Health::Changed => return damaged(false),
+            }
+        }
+        // Without its log a result is as good.
+        if let Some(log) = record.log.as_mut() {
+            match health(&self.blob_path(&log.digest), log) {
+                Health::AsRecorded => {}
+                Health::Moved(stamp) => {
+                    log.stamp = stamp;
+                    refreshed = true;
+                }
+                Health::Missing | Health::Changed => {
+                    record.log = None;
+                    refreshed = true;
+                }
             }
         }
         if refreshed {
@@ -172,7 +189,10 @@ impl Store {
     }
 
     /// Moves a blob that has wrong bytes out of the way, to be looked at or deleted by people.
-    pub(super) fn quarantine(&self, digest: &Digest) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn quarantine(&self, digest: &Digest) -> Result<(), Error> {
         let (from, to) = (self.blob_path(digest), self.make_dir("quarantine")?.join(digest.to_string()));
         match fs::rename(&from, &to) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -49,6 +49,7 @@ impl Store {
                 again.extend(finding.owners.iter().cloned());
             }
         }
+        self.forget_lost_logs()?;
         for key in &lost {
             self.mark_lost(key)?;
         }
@@ -61,6 +62,17 @@ impl Store {
             self.renew_manifests()?;
         }
         Ok(Repaired { again, lost: lost.len() })
+    }
+
+    /// A result whose log is lost goes without.
+    fn forget_lost_logs(&self) -> Result<(), Error> {
+        for mut record in self.records()? {
+            if record.log.is_some_and(|log| !self.blob_path(&log.digest).exists()) {
+                record.log = None;
+                self.write_record(&record)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether a run has put the right file into its place since it was found wrong.

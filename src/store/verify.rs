@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::prelude::*;
 
 use super::owners::Owners;
+use super::record::LOG;
 use super::seen::Seen;
 use super::survey::{Entry, Part};
 use super::{
@@ -224,17 +225,24 @@ impl<'a> Check<'a> {
 
     fn find_blob(&mut self, digest: &Digest, path: &Path, wrong: Wrong, mending: Mending) {
         let mut holds = BTreeSet::new();
-        let mut lost = BTreeSet::new();
+        let (mut lost, mut logs) = (BTreeSet::new(), BTreeSet::new());
         for record in self.records.values() {
             for (port, name, _) in record.blobs().filter(|(_, _, blob)| blob.digest == *digest) {
+                if port == LOG {
+                    logs.insert(record.key);
+                    continue;
+                }
                 lost.insert(record.key);
                 holds.insert(if name.is_empty() { port.to_owned() } else { format!("{port}: {name}") });
             }
         }
         let holds: Vec<String> = holds.into_iter().collect();
-        let holds =
-            if holds.is_empty() { "in no result".to_owned() } else { format!("output {}", holds.join(", ")) };
-        let owners = self.owners.of_keys(&lost);
+        let holds = match (holds.is_empty(), logs.is_empty()) {
+            (true, true) => "in no result".to_owned(),
+            (true, false) => "log of a computation".to_owned(),
+            (false, _) => format!("output {}", holds.join(", ")),
+        };
+        let owners = self.owners.of_keys(lost.union(&logs));
         self.bad.insert(*digest);
         let finding = self.find(path, holds, wrong, mending);
         (finding.owners, finding.lost) = (owners, lost);

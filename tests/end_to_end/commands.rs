@@ -113,7 +113,7 @@ fn a_failed_stage_leaves_its_former_result_in_place() {
         .says(["will run", "the last good result of count"]);
     ws.call(&["get", "pipeline.yaml", "count", "-o", "n.txt"])
         .exits(1)
-        .says(["get pipeline.yaml count --last"]);
+        .says(["get pipeline.yaml count.n --last -o PATH"]);
     ws.call(&["get", "pipeline.yaml", "count", "-o", "n.txt", "--last"]).succeeds();
     assert_eq!(ws.read("n.txt").trim(), "7");
     ws.set("count.run", "wc -c < in/text > n.txt");
@@ -350,6 +350,8 @@ stages:
     );
     let ran = ws.run().failed(["b"]);
     assert!(ran.error().contains("its input `d` was changed while it ran"), "{ran:#?}");
+    let evil = |path: &std::path::PathBuf| std::fs::read(path).is_ok_and(|bytes| bytes == b"evil\n");
+    assert!(!ws.files("data").iter().any(evil), "nobody is shown the wrong bytes");
     ws.set("b.run", "cp in/d/x o");
     ws.run().ran(["a", "b"]);
     assert_eq!(ws.read("data/pipeline/b/o"), "good\n");

@@ -33,7 +33,7 @@ fn a_renamed_stage_keeps_its_reason_and_its_last_result_until_it_has_one_again()
     for _ in 0..2 {
         let reason = "other.run \"cp in/x o\" -> \"exit 3\" (pipeline.yaml:5)";
         ws.call(&["status", "pipeline.yaml"]).succeeds().says([reason]);
-        ws.call(&["get", "pipeline.yaml", "other", "-o", "-"]).exits(1).says(["other --last"]);
+        ws.call(&["get", "pipeline.yaml", "other", "-o", "-"]).exits(1).says(["other.o --last -o PATH"]);
         assert_eq!(ws.call(&["get", "pipeline.yaml", "other", "-o", "-", "--last"]).succeeds().out, "1\n");
         ws.run().reused(["first"]).failed(["other"]);
     }

@@ -41,7 +41,8 @@ fn more_epochs_train_only_those_and_the_rest_is_as_in_one_go() {
     // A shorter one that never ran before lies on the way: nothing is trained, and all is as if it had ended there.
     ws.set("train.epochs", "4");
     let said = ws.call(&["run", "pipeline.yaml", "--stage", "train"]).succeeds();
-    assert!(log(&said).contains("going on after epoch 4") && !log(&said).contains("epoch 4/4"), "{said:#?}");
+    let told = "taken from an earlier training: epoch 4, the last";
+    assert!(log(&said).contains(told) && !log(&said).contains("epoch 4/4"), "{said:#?}");
     let straight = experiment(&[("train.epochs", "4")]);
     straight.run_with(&["--stage", "train"]);
     assert_eq!(ws.digests("train"), straight.digests("train"));

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -55,7 +54,7 @@ fn kill_at_random(kills: usize, seed: u64) {
     while killed < kills {
         let ws = Workspace::new(PIPELINE);
         for _ in 0..=random.below(3) {
-            let mut child = start(&ws);
+            let mut child = ws.start();
             // What is cached by then makes the rest shorter.
             let left = STAGES.len() - kept(&ws).min(STAGES.len());
             let part = length.mul_f64(left as f64 / STAGES.len() as f64);
@@ -81,7 +80,7 @@ fn a_download_that_is_killed_goes_on_from_its_last_byte() {
         "{{ name: fetch, stages: {{ file: {{ uses: download, with: {{ url: \"{}\" }} }} }} }}",
         server.url
     ));
-    let mut child = start(&ws);
+    let mut child = ws.start();
     let arrived = || {
         let partial = ws.files("cache/partial").into_iter().find(|path| path.ends_with("download"));
         partial.and_then(|path| fs::metadata(path).ok()).map_or(0, |file| file.len())
@@ -98,12 +97,6 @@ fn a_download_that_is_killed_goes_on_from_its_last_byte() {
     assert_eq!(ranges, ["", "bytes=1200000-"]);
     let fetched = fs::read(ws.path("data/fetch/file/file.bin")).expect("it is linked");
     assert!(fetched == *bytes, "{} bytes that differ", fetched.len());
-}
-
-fn start(ws: &Workspace) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_stlpipe"));
-    command.current_dir(ws.path("")).args(["run", "pipeline.yaml"]).stderr(Stdio::null());
-    command.spawn().expect("the program starts")
 }
 
 fn digests(ws: &Workspace) -> Digests {

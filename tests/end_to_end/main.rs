@@ -10,6 +10,7 @@ mod keeping;
 mod kills;
 mod leaks;
 mod orphans;
+mod outputs;
 mod outside_weights;
 mod real_images;
 mod reasons;

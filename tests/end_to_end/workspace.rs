@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -53,6 +53,13 @@ impl Workspace {
             }
         }
         Said::from(command.output().expect("the program starts"))
+    }
+
+    /// `stlpipe run pipeline.yaml`, in the background.
+    pub fn start(&self) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stlpipe"));
+        command.current_dir(self.dir.path()).args(["run", "pipeline.yaml"]).stderr(Stdio::null());
+        command.spawn().expect("the program starts")
     }
 
     /// `stlpipe run pipeline.yaml --json`.

@@ -42,7 +42,7 @@ pub(in crate::cli) struct Args {
     #[arg(long)]
     delete: bool,
     /// With --delete: delete from the trash what has been there for that long; 0 frees the space at once.
-    #[arg(long, value_name = "AGE", default_value = "7d", value_parser = read_span)]
+    #[arg(long, value_name = "AGE", default_value = "7d", value_parser = read_span, requires = "delete")]
     grace: Duration,
     /// Print one JSON document.
     #[arg(long)]

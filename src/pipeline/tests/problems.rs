@@ -269,7 +269,7 @@ fn a_setting_that_fits_nowhere_is_told_by_its_own_text() {
     insta::assert_snapshot!(Files::of(SMALL).problems(&settings), @r#"
     error: `2` is no position in a list of 2
      --> --set images.parts.2=x
-      = positions count from 0 to 1
+      = positions count from 0 to 1; to make it longer give the whole list, such as --set NAME='[A, B]'
 
     error: unknown parameter `epoch`
      --> --set train.epoch=1

@@ -67,7 +67,7 @@ struct Command {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "a line for the shell, or a list with a program and its arguments")]
+#[serde(untagged, expecting = "expected a line for the shell, or a list with a program and its arguments")]
 enum Run {
     /// A line for `sh -c`.
     Line(String),
@@ -93,6 +93,17 @@ impl Check for Command {
                     &["outs", port],
                     &format!("outs.{port}: leaves the clean directory"),
                     Some(hint),
+                ));
+            }
+        }
+        for (at, (port, path)) in self.outs.iter().enumerate() {
+            let twice = self.outs.iter().take(at).find(|(_, other)| share_files(path, other));
+            if let Some((other, _)) = twice {
+                let message = format!("outs.{port}: shares files with outs.{other}");
+                complaints.push(complain(
+                    &["outs", port],
+                    &message,
+                    Some("name each file in one output alone"),
                 ));
             }
         }
@@ -277,6 +288,12 @@ impl Stage for Command {
         }
         unreachable!("there is at least one attempt")
     }
+}
+
+/// Whether one of two outputs lies within the other.
+fn share_files(a: &str, b: &str) -> bool {
+    let [a, b] = [a, b].map(|path| text(Path::new(path)));
+    Path::new(&a).starts_with(&b) || Path::new(&b).starts_with(&a)
 }
 
 /// A path without `.` at its beginning or inside.

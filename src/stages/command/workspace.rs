@@ -47,6 +47,9 @@ pub enum OutputError {
     /// A file whose name is not text.
     #[error("`{}`, in output `{port}`, has a name that is not UTF-8", path.display())]
     Name { port: String, path: PathBuf },
+    /// Something from which no bytes can be taken, such as a pipe.
+    #[error("`{}`, in output `{port}`, is no plain file", path.display())]
+    Kind { port: String, path: PathBuf },
     /// The disk refuses.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -122,6 +125,7 @@ impl Workspace<'_> {
         match (metadata.is_dir(), declared_directory) {
             (true, false) => Err(OutputError::Directory { port, path }),
             (false, true) => Err(OutputError::File { port, path }),
+            (false, false) if !metadata.is_file() => Err(OutputError::Kind { port, path: path.into() }),
             (false, false) => Ok(BTreeMap::from([(ONLY_FILE.to_string(), own_copy(&place)?)])),
             (true, true) => {
                 let mut files = BTreeMap::new();
@@ -129,6 +133,9 @@ impl Workspace<'_> {
                     let Some(name) = name.to_str() else {
                         return Err(OutputError::Name { port, path: file });
                     };
+                    if !fs::metadata(&file).map_err(at(&file))?.is_file() {
+                        return Err(OutputError::Kind { port, path: Path::new(&path).join(name) });
+                    }
                     files.insert(name.to_string(), own_copy(&file)?);
                 }
                 if files.is_empty() { Err(OutputError::Empty { port, path }) } else { Ok(files) }

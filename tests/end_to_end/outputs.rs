@@ -1,0 +1,117 @@
+//! What becomes of a stage's outputs: which of them are taken, under which names they are shown, and what a log is worth.
+
+use std::fs;
+
+use crate::workspace::Workspace;
+
+fn one(run: &str, outs: &str) -> Workspace {
+    Workspace::new(&format!(
+        "name: one\nstages:\n  a: {{ uses: command, with: {{ run: {run}, outs: {outs} }} }}\n"
+    ))
+}
+
+#[test]
+fn a_pipe_among_the_outputs_fails_and_nobody_waits_for_it() {
+    for (run, outs, named) in [
+        ("mkfifo o", "{ o: o }", "`o`, in output `o`, is no plain file"),
+        ("mkdir o; mkfifo o/p", "{ o: o/ }", "`o/p`, in output `o`, is no plain file"),
+        ("mkfifo p; ln -s p o", "{ o: o }", "`o`, in output `o`, is no plain file"),
+    ] {
+        assert!(one(run, outs).run().failed(["a"]).error().contains(named), "{run}");
+    }
+}
+
+#[test]
+fn outputs_that_share_files_are_a_mistake() {
+    for outs in ["{ o: o, p: ./o }", "{ o: d/, p: d/x }", "{ o: d/x, p: d/ }"] {
+        one("'true'", outs)
+            .call(&["run", "pipeline.yaml"])
+            .exits(2)
+            .says(["outs.p: shares files with outs.o", "name each file in one output alone"]);
+    }
+    one("mkdir d; echo > d/x; echo > d/xy", "{ o: d/x, p: d/xy }").run().ran(["a"]);
+}
+
+#[test]
+fn files_of_one_name_are_shown_under_the_names_of_their_ports() {
+    let ws = one("mkdir d e; echo 1 > d/o; echo 2 > e/o; echo 3 > f", "{ p: d/o, q: e/o, r: f }");
+    ws.run().ran(["a"]);
+    let shown = ["p", "q", "f"].map(|name| ws.read(&format!("data/one/a/{name}")));
+    assert_eq!(shown, ["1\n", "2\n", "3\n"]);
+}
+
+#[test]
+fn a_result_without_its_log_is_as_good() {
+    for verifies in [false, true] {
+        let ws = one("echo said; date +%N > o", "{ o: o }");
+        ws.run().ran(["a"]);
+        let made = ws.read("data/one/a/o");
+        let is_log = |path: &std::path::PathBuf| fs::read(path).is_ok_and(|bytes| bytes == b"said\n");
+        let log = ws.files("cache/blobs").into_iter().find(is_log).expect("a log");
+        fs::remove_file(log).expect("there");
+        if verifies {
+            ws.call(&["cache", "verify"]).exits(1);
+            ws.call(&["cache", "verify", "--repair"])
+                .exits(0)
+                .says(["log of a computation of a of one; forgotten", "nothing has to be computed again"]);
+            ws.call(&["cache", "verify"]).exits(0);
+        }
+        ws.run().ran([]).reused(["a"]);
+        assert_eq!(ws.read("data/one/a/o"), made);
+        ws.call(&["cache", "verify"]).exits(0);
+    }
+}
+
+#[test]
+fn a_failed_attempt_comes_first_in_the_log() {
+    let mut ws = one("echo good; echo > o", "{ o: o }");
+    ws.run().ran(["a"]);
+    ws.set("a.run", "echo bad; exit 1");
+    let ran = ws.run().failed(["a"]);
+    assert!(ran.error().contains("kept for a look: directory, log.txt in "), "{ran:#?}");
+    let said = ws.call(&["show", "pipeline.yaml", "a", "--log"]).succeeds().out;
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("-- the last attempt, which failed (") && lines[1] == "bad", "{said}");
+    assert!(lines[2].starts_with("failed: "), "{said}");
+    assert!(
+        lines[3].starts_with("-- the last good result, from other params") && lines[4] == "good",
+        "{said}"
+    );
+}
+
+#[test]
+fn links_of_stages_that_are_no_more_go_once_all_others_have_a_result() {
+    let two = "name: two
+stages:
+  a: { uses: command, with: { run: echo 1 > o, outs: { o: o } } }
+  b: { uses: command, with: { run: echo 2 > o, outs: { o: o } } }
+";
+    let ws = Workspace::new(two);
+    ws.run().ran(["a", "b"]);
+    fs::write(ws.path("data/two/mine"), "kept").expect("writable");
+    ws.write("pipeline.yaml", two.replace("b:", "c:").replace("echo 2", "exit 3"));
+    ws.run().failed(["c"]);
+    assert_eq!(ws.read("data/two/b/o"), "2\n");
+    ws.write("pipeline.yaml", two.replace("b:", "c:"));
+    ws.run().ran([]);
+    assert!(!ws.path("data/two/b").exists() && ws.path("data/two/mine").exists());
+    assert_eq!(ws.read("data/two/c/o"), "2\n");
+}
+
+#[test]
+fn what_a_killed_command_left_can_be_collected_at_once() {
+    let ws = one("head -c 100000 /dev/zero > o; sleep 60", "{ o: o }");
+    let mut running = ws.start();
+    let has_grown =
+        || ws.files("cache/tmp").iter().any(|path| path.metadata().is_ok_and(|file| file.len() == 100_000));
+    while !has_grown() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    running.kill().expect("it runs");
+    running.wait().expect("it ends");
+    ws.call(&["cache", "gc"]).succeeds().says(["nothing to collect"]);
+    ws.call(&["cache", "gc", "--older-than", "0", "--delete", "--grace", "0"])
+        .succeeds()
+        .says(["1 unfinished file"]);
+    assert_eq!(ws.files("cache/tmp").len(), 0);
+}
