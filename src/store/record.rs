@@ -136,6 +136,7 @@ impl Store {
             }
         }
         // Without its log a result is as good.
+        let mut damaged_log = None;
         if let Some(log) = record.log.as_mut() {
             match health(&self.blob_path(&log.digest), log) {
                 Health::AsRecorded => {}
@@ -143,7 +144,8 @@ impl Store {
                     log.stamp = stamp;
                     refreshed = true;
                 }
-                Health::Missing | Health::Changed => {
+                wrong => {
+                    damaged_log = Some(log.digest).filter(|_| matches!(wrong, Health::Changed));
                     record.log = None;
                     refreshed = true;
                 }
@@ -155,6 +157,7 @@ impl Store {
             let _shared = self.keep_from_collection();
             if self.record_path(key).exists() {
                 let _ = self.write_record(&record);
+                let _ = damaged_log.map(|log| self.quarantine(&log));
             }
         }
         Found::Whole(Box::new(record))

@@ -129,8 +129,13 @@ impl Store {
         let (place, root) = (Path::new("trash").join(id), self.bin_path(id));
         let manifest_path = root.join(MANIFEST);
         let Some(manifest) = sealed::read::<Manifest>(&manifest_path) else {
-            let wrong = if manifest_path.exists() { Wrong::Changed } else { Wrong::Missing };
-            return vec![(place.join(MANIFEST), wrong)];
+            let is_empty = fs::read_dir(&root).is_ok_and(|mut entries| entries.next().is_none());
+            return match (manifest_path.exists(), is_empty) {
+                (true, _) => vec![(place.join(MANIFEST), Wrong::Changed)],
+                // Whoever made the folder was killed before anything was moved.
+                (false, true) => Vec::new(),
+                (false, false) => vec![(place.join(MANIFEST), Wrong::Missing)],
+            };
         };
         let gone = |path: &&PathBuf| manifest.whole && root.join(path).symlink_metadata().is_err();
         let mut wrong: Vec<(PathBuf, Wrong)> =

@@ -81,6 +81,14 @@ fn is_former_log(ws: &Workspace, path: &Path) -> bool {
         && !ws.call(&["cache", "ls", "--json"]).succeeds().out.contains(name)
 }
 
+/// Whether a blob is the log of a stage's present result.
+fn is_log(ws: &Workspace, path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).expect("text");
+    let said = ws.call(&["show", "pipeline.yaml", "--json"]).succeeds();
+    let shown: Value = serde_json::from_str(&said.out).expect("JSON");
+    shown["stages"].as_array().expect("stages").iter().any(|stage| stage["log"]["digest"] == name)
+}
+
 fn names(stages: &Value) -> BTreeSet<String> {
     let stages = stages.as_array().expect("a list").iter();
     stages.map(|owner| owner["stage"].as_str().expect("a name").to_owned()).collect()
@@ -166,9 +174,15 @@ fn a_run_takes_no_file_whose_metadata_betrays_it() {
         if is_former_log(&ws, &path) {
             continue;
         }
+        let is_log = is_log(&ws, &path);
         flip(&path);
         let ran = ws.run();
         let summary = ran.events.last().expect("a summary");
+        if is_log {
+            // A result without its log is as good.
+            assert_eq!(summary["ran"].as_array().map(Vec::len), Some(0), "{}: {ran:#?}", path.display());
+            continue;
+        }
         assert_ne!(summary["ran"].as_array().map(Vec::len), Some(0), "{}: {ran:#?}", path.display());
         assert_eq!(STAGES.map(|stage| ws.digests(stage)), digests);
     }

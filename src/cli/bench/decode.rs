@@ -14,7 +14,7 @@ use crate::dataset::stl10::{self, Part, Visitor};
 /// Arguments of `bench decode`.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
-    /// An STL-10 archive, packed or not.
+    /// An STL-10 archive, a .tar.gz.
     archive: PathBuf,
 }
 
