@@ -41,7 +41,6 @@ pub mod bench {
     pub use super::finish::Output;
     pub use super::geometry::Geometry;
     pub use super::level::Level;
-    pub use super::norm::{Standardization, moments, powers};
     pub use super::product::Rounding;
 }
 
