@@ -78,9 +78,17 @@ fn no_run(name: &str, runs: &[Run], cache: &Path) -> String {
     format!("no run of `{name}` in {}{}; {there}", cache.display(), nearest(name, known.into_iter()))
 }
 
-/// What to say of a run that did not get a result of every stage.
+/// What to say of a run that did not get a result of every stage: what stopped it, or how many it left out.
 fn unfinished(log: &RunLog) -> Option<String> {
-    let missing = log.stages.len() - log.own().count();
+    for state in ["failed", "interrupted"] {
+        let stages: Vec<&str> =
+            log.unfinished.iter().filter(|(_, s)| *s == state).map(|(stage, _)| stage.as_str()).collect();
+        if !stages.is_empty() {
+            return Some(format!("({} {state})", stages.join(", ")));
+        }
+    }
+    let named: BTreeSet<&String> = log.stages.keys().chain(log.unfinished.keys()).collect();
+    let missing = named.len() - log.own().count();
     (missing > 0).then(|| format!("(no result of {})", count(missing, "stage")))
 }
 
@@ -122,6 +130,7 @@ impl Run {
             "started": self.log.started,
             "seconds": self.log.seconds,
             "stages": self.log.stages,
+            "unfinished": self.log.unfinished,
             "metrics": metrics,
         })
     }

@@ -115,8 +115,7 @@ fn print_logs(
     store: &Store,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let said: Vec<_> =
-        views.iter().filter(|view| view.record.as_ref().is_some_and(|r| r.log.is_some())).collect();
+    let said: Vec<_> = views.iter().filter(|view| view.has_log()).collect();
     if said.is_empty() {
         return Err(Failure::Usage(format!("no stage of {} has a log yet", experiment.pipeline.name)));
     }
@@ -236,6 +235,11 @@ impl<'a> StageView<'a> {
             std::io::copy(&mut std::fs::File::open(store.blob_path(&log.digest))?, out)?;
         }
         Ok(())
+    }
+
+    fn has_log(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.log.is_some())
+            || self.left.log().is_some() && !self.is_current()
     }
 
     fn is_current(&self) -> bool {

@@ -43,7 +43,8 @@ pub(super) fn about(seconds: f64) -> String {
 /// What there is to say about a computation before it starts, besides its time.
 pub(super) fn remarks(outlook: &Outlook) -> impl Iterator<Item = String> {
     let anew = outlook.anew.map(|why| format!("starts anew, because {why}"));
-    outlook.goes_on.map(|from| from.to_string()).into_iter().chain(anew)
+    let failed = outlook.failed.as_ref().map(|why| format!("failed last time: {why}"));
+    outlook.goes_on.map(|from| from.to_string()).into_iter().chain(anew).chain(failed)
 }
 
 /// `just now`, `5 min ago`, `3 h ago`, `2 days ago`.

@@ -15,6 +15,8 @@ pub struct Outlook {
     pub goes_on: Option<GoesOn>,
     /// Why it cannot go on from a shorter result, if it might otherwise.
     pub anew: Option<&'static str>,
+    /// Why it failed in the last run, if it did.
+    pub failed: Option<String>,
 }
 
 /// From where on its way a result is computed.
@@ -39,14 +41,15 @@ impl std::fmt::Display for GoesOn {
 }
 
 impl Outlook {
-    /// What to expect under these parts. `last` is the stage's own last result.
+    /// What to expect under these parts. `last` is the stage's own last result, `failed` why its last run
+    /// failed.
     pub(super) fn new(
         store: &Store,
         past: &Past<'_>,
         (parts, start): (&KeyParts, Start),
         growth: Option<Growth>,
         ports: &Ports,
-        last: Option<&Earlier>,
+        (last, failed): (Option<&Earlier>, Option<String>),
     ) -> Outlook {
         let from = growth.filter(|_| start == Start::Kept).map_or(0, |growth| {
             let chain = store.chain(&parts.chain(&growth));
@@ -70,6 +73,7 @@ impl Outlook {
                 to: growth.length,
             }),
             anew: growth.filter(has_other_length).and_then(|growth| growth.bound),
+            failed,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use super::Experiment;
 use super::key::KeyParts;
+use super::state::State;
 use crate::pipeline::{StageId, StageName};
 use crate::store::{Digest, Record, RunLog, Store};
 
@@ -56,6 +57,15 @@ impl<'a> Past<'a> {
     /// The key of the stage's newest result, as the log of runs has it.
     pub(super) fn last_key(&self, stage: &str) -> Option<Digest> {
         self.last.as_ref()?.stages.get(stage).map(|entry| entry.key)
+    }
+
+    /// Why the newest run got no result of the stage, if the stage failed in it.
+    pub(super) fn failure(&self, stage: &str) -> Option<String> {
+        let how = self.last.as_ref()?.unfinished.get(stage)?;
+        (how == State::Failed.word()).then(|| {
+            let why = self.store.aside(&self.experiment.pipeline.name, stage).why();
+            why.unwrap_or_else(|| "nothing is left that says why".to_owned())
+        })
     }
 
     /// The newest result of a stage; if it has none, that of one that has gone from the pipeline and is so much alike

@@ -153,7 +153,8 @@ impl<'a> Planner<'a> {
         let is_forced = self.forced.contains(&id);
         let start = if key.is_some() && !is_forced { Start::Kept } else { Start::Nothing };
         let past = &self.explainer.past;
-        let outlook = Outlook::new(self.store, past, (&parts, start), growth, &decl.ports, last.as_ref());
+        let before = (last.as_ref(), past.failure(decl.name.as_str()));
+        let outlook = Outlook::new(self.store, past, (&parts, start), growth, &decl.ports, before);
         Decision { key, parts: Some(parts), verdict: Verdict::Run(reasons), outlook }
     }
 

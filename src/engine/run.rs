@@ -365,36 +365,34 @@ impl<'a> Run<'a> {
         self.observer.observe(&Event::Stage(StageEvent { stage, state, key, seconds, detail }));
     }
 
-    /// Adds this run to the log, unless it ended with the same keys as the last one.
+    /// Adds this run to the log, unless it ended as the last one did.
     fn log(&self, summary: &Summary) -> Result<(), store::Error> {
         let experiment = self.planner.experiment;
-        let before = self.planner.last_run().map(|run| &run.stages);
+        let before = self.planner.last_run();
         let mut stages: BTreeMap<String, RunEntry> = before
             .into_iter()
-            .flatten()
+            .flat_map(|run| &run.stages)
             .map(|(name, entry)| (name.clone(), entry.clone().taken_over()))
             .collect();
+        let mut unfinished = BTreeMap::new();
         for id in self.selection {
-            if let Some(record) = &self.results[id.0] {
-                let state = self.states[id.0].word().to_owned();
-                stages.insert(
-                    experiment.pipeline.stage(*id).name.to_string(),
-                    RunEntry { key: record.key, state },
-                );
+            let name = experiment.pipeline.stage(*id).name.to_string();
+            let state = self.states[id.0].word().to_owned();
+            match &self.results[id.0] {
+                Some(record) => drop(stages.insert(name, RunEntry { key: record.key, state })),
+                None => drop(unfinished.insert(name, state)),
             }
         }
         // What has gone from the pipeline may have been renamed, and is what a stage without a result compares with.
         let is_complete =
             experiment.pipeline.stages.iter().all(|decl| stages.contains_key(decl.name.as_str()));
         stages.retain(|name, _| !is_complete || experiment.pipeline.id(name).is_some());
-        let keys = |stages: &BTreeMap<String, RunEntry>| -> Vec<(String, Digest)> {
-            stages.iter().map(|(name, entry)| (name.clone(), entry.key)).collect()
-        };
-        if before.is_some_and(|before| keys(before) == keys(&stages)) || stages.is_empty() {
-            return Ok(());
-        }
         let pipeline = experiment.pipeline.name.clone();
         let started = seconds_since_1970().saturating_sub(summary.seconds as u64);
-        self.planner.store.log_run(&RunLog { pipeline, started, seconds: summary.seconds, stages })
+        let log = RunLog { pipeline, started, seconds: summary.seconds, stages, unfinished };
+        if before.is_some_and(|before| before.ended_like(&log)) {
+            return Ok(());
+        }
+        self.planner.store.log_run(&log)
     }
 }

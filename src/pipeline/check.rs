@@ -183,9 +183,13 @@ fn bindings(name: &str, body: &mut Map<String, Value>, report: &mut Report) -> M
 
 fn unknown_keys(map: &Map<String, Value>, known: &[&str], path: &[&str], report: &mut Report) {
     for key in map.keys().filter(|key| !known.contains(&key.as_str())) {
+        let mut names = one_of(known);
+        if known.contains(&"with") {
+            names = names.map(|names| format!("{names}; a parameter stands in the map under `with`"));
+        }
         let hint = match key.as_str() {
             "<<" => Some("merge keys are not supported; use `extends` or `vars`".into()),
-            _ => did_you_mean(key, known.iter().copied()).or_else(|| one_of(known)),
+            _ => did_you_mean(key, known.iter().copied()).or(names),
         };
         report.key(&[path, &[key]].concat(), format!("unknown key `{key}`")).hint(hint);
     }

@@ -42,7 +42,13 @@ impl Fixture {
     fn log(&self, pipeline: &str, keys: &[Digest]) {
         let entry = |key: &Digest| RunEntry { key: *key, state: "done".to_owned() };
         let stages = keys.iter().enumerate().map(|(n, key)| (format!("stage{n}"), entry(key))).collect();
-        let run = RunLog { pipeline: pipeline.to_owned(), started: 1, seconds: 0.0, stages };
+        let run = RunLog {
+            pipeline: pipeline.to_owned(),
+            started: 1,
+            seconds: 0.0,
+            stages,
+            unfinished: BTreeMap::new(),
+        };
         self.store.log_run(&run).expect("writable");
     }
 

@@ -126,7 +126,13 @@ mod tests {
         let run = |(day, end): (usize, &&str)| {
             let entry = RunEntry { key: Digest::of(end.as_bytes()), state: "done".to_owned() };
             let stages = BTreeMap::from([("test".to_owned(), entry)]);
-            let log = RunLog { pipeline: "a".to_owned(), started: day as u64 * 86_400, seconds: 1.0, stages };
+            let log = RunLog {
+                pipeline: "a".to_owned(),
+                started: day as u64 * 86_400,
+                seconds: 1.0,
+                stages,
+                unfinished: BTreeMap::new(),
+            };
             LoggedRun { name: format!("{day:03}"), log }
         };
         let record = |(end, accuracy): &(&str, f64)| {

@@ -22,8 +22,11 @@ pub struct RunLog {
     pub started: u64,
     /// How long it took.
     pub seconds: f64,
-    /// What became of each stage, by name.
+    /// The result that each stage ended with, by name.
     pub stages: BTreeMap<String, RunEntry>,
+    /// How the run left those of its stages of which it got no result, such as `failed` or `skipped`, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unfinished: BTreeMap<String, String>,
 }
 
 /// What became of one stage of a run.
@@ -55,10 +58,19 @@ impl RunLog {
         self.stages.iter().filter(|(_, entry)| entry.is_own())
     }
 
+    /// Whether it ended with the same results as another, and left the same stages without.
+    #[must_use]
+    pub fn ended_like(&self, other: &RunLog) -> bool {
+        let keys = |log: &RunLog| -> Vec<(String, Digest)> {
+            log.stages.iter().map(|(name, entry)| (name.clone(), entry.key)).collect()
+        };
+        self.unfinished == other.unfinished && keys(self) == keys(other)
+    }
+
     /// Whether it got a result of every stage.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.stages.values().all(RunEntry::is_own)
+        self.unfinished.is_empty() && self.stages.values().all(RunEntry::is_own)
     }
 }
 
@@ -140,7 +152,13 @@ mod tests {
         for (pipeline, started) in [("a", 1), ("b", 2), ("a", 3)] {
             let key = Digest::of(&[started]);
             let stages = BTreeMap::from([("train".to_owned(), RunEntry { key, state: "done".to_owned() })]);
-            let run = RunLog { pipeline: pipeline.to_owned(), started: started.into(), seconds: 0.5, stages };
+            let run = RunLog {
+                pipeline: pipeline.to_owned(),
+                started: started.into(),
+                seconds: 0.5,
+                stages,
+                unfinished: BTreeMap::new(),
+            };
             store.log_run(&run).expect("writable");
         }
         assert_eq!(store.last_run("a").map(|run| run.started), Some(3));
@@ -154,7 +172,13 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let store = Store::at(dir.path());
         for started in [1, 2] {
-            let run = RunLog { pipeline: "a".to_owned(), started, seconds: 0.5, stages: BTreeMap::new() };
+            let run = RunLog {
+                pipeline: "a".to_owned(),
+                started,
+                seconds: 0.5,
+                stages: BTreeMap::new(),
+                unfinished: BTreeMap::new(),
+            };
             store.log_run(&run).expect("writable");
         }
         let newest = store.runs().expect("readable").pop().expect("two").name;

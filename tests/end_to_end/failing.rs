@@ -56,6 +56,9 @@ fn why_a_stage_failed_ends_its_log_and_is_shown() {
         "failed     in its last attempt: `echo said; exit 3`: exit status: 3",
         "which left directory, log.txt in ",
     ]);
+    let again = ["first run", "failed last time: `echo said; exit 3`: exit status: 3"];
+    ws.call(&["status", "pipeline.yaml"]).succeeds().says(again);
+    ws.call(&["show", "pipeline.yaml", "--log"]).succeeds().says(["== second ==", "said"]);
     ws.write("pipeline.yaml", PAIR);
     ws.run().ran(["second"]);
     assert!(!log.exists());
@@ -64,6 +67,24 @@ fn why_a_stage_failed_ends_its_log_and_is_shown() {
     ws.run().failed(["train"]);
     let log = fs::read_to_string(ws.path("cache/failed/training/train/log.txt")).expect("a log");
     assert!(log.starts_with("failed: val: 20 of its 20 images are among those"), "{log}");
+}
+
+#[test]
+fn the_list_of_runs_names_what_failed_even_if_no_result_is_new() {
+    let ws = Workspace::new(PAIR);
+    ws.run().ran(["first", "second"]);
+    ws.write("pipeline.yaml", PAIR.replace("cp in/x o", "exit 3"));
+    let listed = || ws.call(&["runs", "pair"]).succeeds().out;
+    for _ in 0..2 {
+        ws.run().failed(["second"]);
+        let runs = listed();
+        assert_eq!(runs.matches("pair~").count(), 2, "{runs}");
+        assert!(runs.lines().nth(1).is_some_and(|newest| newest.ends_with("(second failed)")), "{runs}");
+    }
+    ws.write("pipeline.yaml", PAIR);
+    ws.run().reused(["first", "second"]);
+    assert!(!listed().lines().nth(1).is_some_and(|newest| newest.contains("failed")));
+    ws.call(&["status", "pipeline.yaml"]).succeeds().says(["nothing to do"]);
 }
 
 #[test]
