@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use super::level::Level;
+use super::level::{LINE, Level, prefetch};
 
 /// Rows of a tile.
 pub const TILE_ROWS: usize = 4;
@@ -19,6 +19,9 @@ const TOGETHER: usize = 768;
 
 /// How many rows of b are read for all rows of a before the next ones, so that they stay in the cache after that.
 const COLUMNS: usize = 96;
+
+/// With so many tiles to a row of a, it pays to ask for the next rows before they are needed.
+const MANY_TILES: usize = 8;
 
 /// Rows of numbers, once for each segment.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +98,17 @@ impl Sweep<'_> {
         for first in (0..width).step_by(COLUMNS) {
             for r in (0..a.starts.len()).step_by(R) {
                 let a_rows: [usize; R] = std::array::from_fn(|i| row(a, r + i));
-                for c in (first..width.min(first + COLUMNS)).step_by(C) {
+                let tiles = (first..width.min(first + COLUMNS)).step_by(C);
+                // While the tiles of these rows go on, the next rows come, a share with each tile.
+                let next: [usize; R] = std::array::from_fn(|i| row(a, r + R + i));
+                let (pieces, count) = (R * segments.len(), tiles.len());
+                for (number, c) in tiles.enumerate() {
+                    if count >= MANY_TILES {
+                        let (piece, part) = (number * pieces / count, number * pieces % count);
+                        let at = next[piece % R] + (segments.start + piece / R) * a.step;
+                        let share = columns.len() * part / count..columns.len() * (part + pieces) / count;
+                        share.step_by(LINE).for_each(|column| prefetch(a.values, at + column));
+                    }
                     let b_rows: [usize; C] = std::array::from_fn(|i| row(b, c + i));
                     let sums = tile(a, a_rows, b, b_rows, segments.clone(), columns.len());
                     for (c, sums) in (c..width).zip(&sums) {

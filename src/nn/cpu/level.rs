@@ -1,4 +1,8 @@
-//! The kinds of vector instructions for which the innermost loop is written, and which of them a machine has.
+//! The kinds of vector instructions for which the innermost loop is written, which of them a machine has, and how to ask
+//! for memory in time.
+
+/// Values of a line of the cache.
+pub const LINE: usize = 16;
 
 /// A kind of instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,14 +41,6 @@ impl Level {
         }
     }
 
-    /// Rows of a tile of products: as many as leave registers for the factors.
-    pub fn rows(self) -> usize {
-        match self {
-            Level::Avx512 => 12,
-            Level::Avx2 | Level::Plain => 6,
-        }
-    }
-
     /// What people call it.
     pub fn name(self) -> &'static str {
         match self {
@@ -54,4 +50,18 @@ impl Level {
             Level::Plain => "no vector instructions",
         }
     }
+}
+
+/// Asks for the line with a value that is needed soon, where the machine cannot know it: rows that lie far apart. Whether
+/// there is such a value does not matter.
+#[inline(always)]
+pub fn prefetch(values: &[f32], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: an address that holds nothing is left alone.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(at).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (values, at);
 }

@@ -1,25 +1,36 @@
 //! Products of packed filters with rows of numbers, on the calling thread: the loop in which training spends its time.
 //!
-//! out[r, c] = sum over i of a[r, i] b[i, c]. A tile of a few rows and sixteen columns stays in registers while i runs
-//! (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 2008, section 4). The rows of b
-//! may begin anywhere, so that a convolution's are its shifted input and need not be unfolded.
+//! out[r, c] = sum over i of a[r, i] b[i, c]. A tile of four rows and two or three vectors of columns stays in registers
+//! while i runs (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 2008, section 4).
+//! The rows of b may begin anywhere, so that a convolution's are its shifted input and need not be unfolded.
+//!
+//! With AVX2 a tile takes 7 loads for 12 vectors of products, and so leaves both units for products busy.
 //!
 //! Each sum runs over i in order, whatever the tile, so that only the kind of instructions decides about its bits.
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+
 use super::finish::Finish;
-use super::level::Level;
+use super::level::{LINE, Level, prefetch};
 use super::matrix::Matrix;
 use super::scratch;
 
-/// Columns of a tile.
-const COLUMNS: usize = 16;
+/// Rows of a tile. The networks' numbers of channels are multiples of it, down to those of a group.
+const ROWS: usize = 4;
+
+/// Columns of the widest tile: three vectors of sixteen values.
+const COLUMNS: usize = 48;
+
+/// Sums that are under way, at the beginnings of its rows.
+type Tile = [[f32; COLUMNS]; ROWS];
 
 /// How many products are summed at a time where rounding matters; about the root of the longest sums.
 const BLOCK: usize = 24;
 
-/// Up to so many panels read the rows of b where they lie; more repay a copy, which keeps rows that lie far apart from
+/// Up to so many rows of a read the rows of b where they lie; more repay a copy, which keeps rows that lie far apart from
 /// falling into the same few places of the cache.
-const FEW_PANELS: usize = 3;
+const FEW_ROWS: usize = 16;
 
 /// How much rounding a product may show.
 ///
@@ -47,11 +58,10 @@ impl Packed {
     pub fn new(a: Matrix<'_>, level: Level) -> Packed {
         assert!(level.is_here(), "this machine has no {level:?}");
         let (rows, depth) = a.shape();
-        let together = level.rows();
-        let mut values = vec![0.0; rows.next_multiple_of(together) * depth];
-        for (panel, values) in values.chunks_exact_mut(together * depth).enumerate() {
-            let first = panel * together;
-            for (i, values) in values.chunks_exact_mut(together).enumerate() {
+        let mut values = vec![0.0; rows.next_multiple_of(ROWS) * depth];
+        for (panel, values) in values.chunks_exact_mut(ROWS * depth).enumerate() {
+            let first = panel * ROWS;
+            for (i, values) in values.chunks_exact_mut(ROWS).enumerate() {
                 for (row, value) in (first..rows).zip(values) {
                     *value = a.at(row, i);
                 }
@@ -85,28 +95,6 @@ pub fn multiply<F: Finish>(
     assert!((a.rows - 1) * step + b.width <= out.len() && b.width <= step, "outer dimensions");
     let end = b.starts.iter().max().map_or(0, |start| start + b.width);
     assert!(end <= b.values.len(), "rows of {} values", b.width);
-    if b.width < COLUMNS {
-        return scratch::with(a.depth * COLUMNS, |wide| {
-            for (to, &start) in wide.chunks_exact_mut(COLUMNS).zip(b.starts) {
-                to[..b.width].copy_from_slice(&b.values[start..][..b.width]);
-                to[b.width..].fill(0.0);
-            }
-            let starts: Vec<usize> = (0..a.depth).map(|i| i * COLUMNS).collect();
-            let mut tiles = vec![0.0; a.rows * COLUMNS];
-            multiply(
-                a,
-                Rows { values: wide, starts: &starts, width: COLUMNS },
-                rounding,
-                &mut tiles,
-                COLUMNS,
-                (0, &super::finish::Stored),
-            );
-            for (row, (tile, out)) in tiles.chunks_exact(COLUMNS).zip(out.chunks_mut(step)).enumerate() {
-                let store = finish.of(first + row);
-                out.iter_mut().zip(&tile[..b.width]).for_each(|(out, value)| store(out, *value));
-            }
-        });
-    }
     let block = match rounding {
         Rounding::Plain => a.depth,
         Rounding::Careful => BLOCK,
@@ -119,8 +107,17 @@ pub fn multiply<F: Finish>(
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Level::Avx2 => unsafe { sweep.avx2() },
-        _ => sweep.run(plain),
+        _ => sweep.run::<4>(plain::<2>, plain::<3>),
     }
+}
+
+/// Which of the blocks of a sum is added up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sums {
+    /// The first, which replaces what was there.
+    First,
+    /// One that is added to those before.
+    Further,
 }
 
 struct Sweep<'a, F: Finish> {
@@ -134,54 +131,75 @@ struct Sweep<'a, F: Finish> {
 }
 
 impl<F: Finish> Sweep<'_, F> {
+    /// Stores the product in tiles of two and of three vectors of `LANES` values. A tile adds to the sums, or replaces
+    /// them, the products of a part of a panel with rows that begin in some values at some starts.
     #[inline(always)]
-    fn run<const ROWS: usize>(
+    fn run<const LANES: usize>(
         mut self,
-        tile: impl Fn(&[f32], &[f32], &[usize], usize) -> [[f32; COLUMNS]; ROWS],
+        two: impl Fn(&[f32], &[f32], &[usize], Sums, &mut Tile),
+        three: impl Fn(&[f32], &[f32], &[usize], Sums, &mut Tile),
     ) {
         let (depth, b) = (self.a.depth, self.b);
-        // The last tile begins early enough to be whole, and leaves what is stored already.
-        let columns = (0..b.width).step_by(COLUMNS).map(|column| (column.min(b.width - COLUMNS), column));
-        if self.a.rows <= FEW_PANELS * ROWS {
-            for (at, from) in columns {
-                self.column(at, from, |panel, block| tile(panel, &b.values[at..], b.starts, block));
-            }
-            return;
-        }
-        let starts: Vec<usize> = (0..depth).map(|i| i * COLUMNS).collect();
-        scratch::with(depth * COLUMNS, |values| {
-            for (at, from) in columns {
-                for (to, start) in values.chunks_exact_mut(COLUMNS).zip(b.starts) {
-                    to.copy_from_slice(&b.values[start + at..][..COLUMNS]);
+        let mut done = 0;
+        while done < b.width {
+            let vectors = if b.width - done <= 2 * LANES { 2 } else { 3 };
+            let columns = vectors * LANES;
+            // The last tile begins early enough to be whole, and leaves what is stored already.
+            let at = done.min(b.width.saturating_sub(columns));
+            let count = columns.min(b.width - at);
+            if count == columns && self.a.rows <= FEW_ROWS {
+                match vectors {
+                    2 => self.stripe(at, done, count, &b.values[at..], b.starts, &two),
+                    _ => self.stripe(at, done, count, &b.values[at..], b.starts, &three),
                 }
-                self.column(at, from, |panel, block| tile(panel, values, &starts, block));
+            } else {
+                scratch::with(depth * columns, |values| {
+                    for (to, start) in values.chunks_exact_mut(columns).zip(b.starts) {
+                        (0..columns).step_by(LINE).for_each(|l| prefetch(b.values, start + at + columns + l));
+                        to[..count].copy_from_slice(&b.values[start + at..][..count]);
+                        to[count..].fill(0.0);
+                    }
+                    let starts: Vec<usize> = (0..depth).map(|i| i * columns).collect();
+                    match vectors {
+                        2 => self.stripe(at, done, count, values, &starts, &two),
+                        _ => self.stripe(at, done, count, values, &starts, &three),
+                    }
+                });
             }
-        });
+            done = at + count;
+        }
     }
 
-    /// Stores the tiles of the columns at `at` that are not before `from`.
+    /// Stores the tiles of `count` columns at `at`, from column `done` on.
     #[inline(always)]
-    fn column<const ROWS: usize>(
+    fn stripe(
         &mut self,
         at: usize,
-        from: usize,
-        tile: impl Fn(&[f32], usize) -> [[f32; COLUMNS]; ROWS],
+        done: usize,
+        count: usize,
+        b: &[f32],
+        starts: &[usize],
+        tile: &impl Fn(&[f32], &[f32], &[usize], Sums, &mut Tile),
     ) {
         let Packed { values, rows, depth, .. } = self.a;
+        let mut sums = [[0.0; COLUMNS]; ROWS];
         for (panel, values) in values.chunks_exact(ROWS * depth).enumerate() {
-            let tile = tile(values, self.block);
+            let mut which = Sums::First;
+            for (values, starts) in values.chunks(ROWS * self.block).zip(starts.chunks(self.block)) {
+                tile(values, b, starts, which, &mut sums);
+                which = Sums::Further;
+            }
             let rows = panel * ROWS..(*rows).min((panel + 1) * ROWS);
-            for (row, values) in rows.zip(&tile) {
+            for (row, values) in rows.zip(&sums) {
                 let store = self.finish.of(self.first + row);
-                let out = &mut self.out[row * self.step + at..][..COLUMNS];
-                let out: &mut [F::Place; COLUMNS] = out.try_into().expect("as many");
-                if at == from {
-                    for l in 0..COLUMNS {
-                        store(&mut out[l], values[l]);
+                let out = &mut self.out[row * self.step + at..][..count];
+                if done == at {
+                    for (out, value) in out.iter_mut().zip(values) {
+                        store(out, *value);
                     }
                 } else {
-                    for l in from - at..COLUMNS {
-                        store(&mut out[l], values[l]);
+                    for (out, value) in out.iter_mut().zip(values).skip(done - at) {
+                        store(out, *value);
                     }
                 }
             }
@@ -194,7 +212,10 @@ impl<F: Finish> Sweep<'_, F> {
     #[target_feature(enable = "avx512f")]
     unsafe fn avx512(self) {
         // SAFETY: a tile's columns lie within the width.
-        self.run(|panel, values, starts, block| unsafe { avx512(panel, values, starts, block) });
+        self.run::<16>(
+            |panel, b, starts, sums, to| unsafe { avx512::<2>(panel, b, starts, sums, to) },
+            |panel, b, starts, sums, to| unsafe { avx512::<3>(panel, b, starts, sums, to) },
+        );
     }
 
     /// # Safety
@@ -203,70 +224,128 @@ impl<F: Finish> Sweep<'_, F> {
     #[target_feature(enable = "avx2,fma")]
     unsafe fn avx2(self) {
         // SAFETY: a tile's columns lie within the width.
-        self.run(|panel, values, starts, block| unsafe { avx2(panel, values, starts, block) });
+        self.run::<8>(
+            |panel, b, starts, sums, to| unsafe { avx2_two::<2>(panel, b, starts, sums, to) },
+            |panel, b, starts, sums, to| unsafe { avx2_three(panel, b, starts, sums, to) },
+        );
     }
 }
 
-/// One tile with vectors of the architecture.
+/// A block of a tile with vectors of the architecture, and how its sums are kept.
 #[cfg(target_arch = "x86_64")]
 macro_rules! tile {
-    ($name:ident, $features:literal, $rows:literal rows of $vectors:literal, $zero:ident, $load:ident, $splat:ident, $fma:ident, $add:ident, $store:ident) => {
+    ($name:ident, $keep:ident, $features:literal, $lanes:literal lanes of $vector:ident,
+     $zero:ident, $load:ident, $splat:ident, $fma:ident, $add:ident, $store:ident) => {
         /// # Safety
-        /// Sixteen values lie at every start.
-        #[inline]
+        /// As many values as the tile has columns lie at every start.
+        // Inlined, it would share its registers with the loop around it.
+        #[inline(never)]
         #[target_feature(enable = $features)]
-        unsafe fn $name(panel: &[f32], b: &[f32], starts: &[usize], block: usize) -> [[f32; COLUMNS]; $rows] {
-            use std::arch::x86_64::*;
-            const WIDTH: usize = COLUMNS / $vectors;
-            let mut total = [[0.0; COLUMNS]; $rows];
-            for (panel, starts) in panel.chunks(block * $rows).zip(starts.chunks(block)) {
-                let mut sums = [[$zero(); $vectors]; $rows];
-                for (factors, start) in panel.chunks_exact($rows).zip(starts) {
-                    let row: [_; $vectors] = std::array::from_fn(|v| {
-                        // SAFETY: sixteen values lie there, as the caller promises.
-                        unsafe { $load(b.as_ptr().add(start + v * WIDTH)) }
-                    });
-                    for (sums, factor) in sums.iter_mut().zip(factors) {
-                        let factor = $splat(*factor);
-                        for v in 0..$vectors {
-                            sums[v] = $fma(factor, row[v], sums[v]);
-                        }
-                    }
-                }
-                for (total, sums) in total.iter_mut().zip(&sums) {
-                    for (total, sum) in total.as_chunks_mut::<WIDTH>().0.iter_mut().zip(sums) {
-                        let total = total.as_mut_ptr();
-                        // SAFETY: a total is as wide as a vector.
-                        unsafe { $store(total, $add($load(total), *sum)) };
+        unsafe fn $name<const VECTORS: usize>(
+            panel: &[f32],
+            b: &[f32],
+            starts: &[usize],
+            which: Sums,
+            to: &mut Tile,
+        ) {
+            let mut sums = [[$zero(); VECTORS]; ROWS];
+            for (factors, start) in panel.as_chunks::<ROWS>().0.iter().zip(starts) {
+                let row: [_; VECTORS] = std::array::from_fn(|v| {
+                    // SAFETY: these values lie there, as the caller promises.
+                    unsafe { $load(b.as_ptr().add(start + v * $lanes)) }
+                });
+                for (sums, factor) in sums.iter_mut().zip(factors) {
+                    let factor = $splat(*factor);
+                    for v in 0..VECTORS {
+                        sums[v] = $fma(factor, row[v], sums[v]);
                     }
                 }
             }
-            total
+            $keep(sums, which, to);
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn $keep<const VECTORS: usize>(sums: [[$vector; VECTORS]; ROWS], which: Sums, to: &mut Tile) {
+            for (to, sums) in to.iter_mut().zip(sums) {
+                for (to, sum) in to.as_chunks_mut::<$lanes>().0.iter_mut().zip(sums) {
+                    let to = to.as_mut_ptr();
+                    // SAFETY: a place is as wide as a vector.
+                    unsafe { $store(to, if which == Sums::First { sum } else { $add($load(to), sum) }) };
+                }
+            }
         }
     };
 }
 
 #[cfg(target_arch = "x86_64")]
 tile!(
-    avx512, "avx512f", 12 rows of 1, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_fmadd_ps,
-    _mm512_add_ps, _mm512_storeu_ps
+    avx512, keep_16, "avx512f", 16 lanes of __m512, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps,
+    _mm512_fmadd_ps, _mm512_add_ps, _mm512_storeu_ps
 );
 #[cfg(target_arch = "x86_64")]
 tile!(
-    avx2, "avx2,fma", 6 rows of 2, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_fmadd_ps,
-    _mm256_add_ps, _mm256_storeu_ps
+    avx2_two, keep_8, "avx2,fma", 8 lanes of __m256, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_set1_ps,
+    _mm256_fmadd_ps, _mm256_add_ps, _mm256_storeu_ps
 );
 
-/// One tile in plain loops.
+/// A block of a tile of three vectors. Its twelve sums, three vectors and one factor fill the sixteen registers just so;
+/// the compiler would keep a sum in memory, which halves the speed.
+///
+/// # Safety
+/// Twenty-four values lie at every start.
+#[cfg(target_arch = "x86_64")]
+#[inline(never)]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2_three(panel: &[f32], b: &[f32], starts: &[usize], which: Sums, to: &mut Tile) {
+    let mut sums = [[_mm256_setzero_ps(); 3]; ROWS];
+    let [[a0, a1, a2], [b0, b1, b2], [c0, c1, c2], [d0, d1, d2]] = &mut sums;
+    for (factors, start) in panel.as_chunks::<ROWS>().0.iter().zip(starts) {
+        // SAFETY: 24 values lie at the start, as the caller promises, and four factors; nothing is written.
+        unsafe {
+            std::arch::asm!(
+                "vmovups {x}, [{row}]",
+                "vmovups {y}, [{row} + 32]",
+                "vmovups {z}, [{row} + 64]",
+                "vbroadcastss {f}, [{factors}]",
+                "vfmadd231ps {a0}, {f}, {x}",
+                "vfmadd231ps {a1}, {f}, {y}",
+                "vfmadd231ps {a2}, {f}, {z}",
+                "vbroadcastss {f}, [{factors} + 4]",
+                "vfmadd231ps {b0}, {f}, {x}",
+                "vfmadd231ps {b1}, {f}, {y}",
+                "vfmadd231ps {b2}, {f}, {z}",
+                "vbroadcastss {f}, [{factors} + 8]",
+                "vfmadd231ps {c0}, {f}, {x}",
+                "vfmadd231ps {c1}, {f}, {y}",
+                "vfmadd231ps {c2}, {f}, {z}",
+                "vbroadcastss {f}, [{factors} + 12]",
+                "vfmadd231ps {d0}, {f}, {x}",
+                "vfmadd231ps {d1}, {f}, {y}",
+                "vfmadd231ps {d2}, {f}, {z}",
+                row = in(reg) b.as_ptr().add(*start),
+                factors = in(reg) factors.as_ptr(),
+                a0 = inout(ymm_reg) *a0, a1 = inout(ymm_reg) *a1, a2 = inout(ymm_reg) *a2,
+                b0 = inout(ymm_reg) *b0, b1 = inout(ymm_reg) *b1, b2 = inout(ymm_reg) *b2,
+                c0 = inout(ymm_reg) *c0, c1 = inout(ymm_reg) *c1, c2 = inout(ymm_reg) *c2,
+                d0 = inout(ymm_reg) *d0, d1 = inout(ymm_reg) *d1, d2 = inout(ymm_reg) *d2,
+                x = out(ymm_reg) _, y = out(ymm_reg) _, z = out(ymm_reg) _, f = out(ymm_reg) _,
+                options(pure, readonly, nostack, preserves_flags),
+            );
+        }
+    }
+    keep_8(sums, which, to);
+}
+
+/// A block of a tile in plain loops.
 #[inline(always)]
-fn plain(panel: &[f32], b: &[f32], starts: &[usize], block: usize) -> [[f32; COLUMNS]; 6] {
-    let mut total = [[0.0; COLUMNS]; 6];
-    for (panel, starts) in panel.chunks(block * 6).zip(starts.chunks(block)) {
-        let mut sums = [[0.0f32; COLUMNS]; 6];
-        for (factors, start) in panel.chunks_exact(6).zip(starts) {
-            let row = &b[*start..][..COLUMNS];
-            for (sums, factor) in sums.iter_mut().zip(factors) {
-                for l in 0..COLUMNS {
+fn plain<const VECTORS: usize>(panel: &[f32], b: &[f32], starts: &[usize], which: Sums, to: &mut Tile) {
+    let mut sums = [[[0.0f32; 4]; VECTORS]; ROWS];
+    for (factors, start) in panel.as_chunks::<ROWS>().0.iter().zip(starts) {
+        let row = b[*start..][..4 * VECTORS].as_chunks::<4>().0;
+        for (sums, factor) in sums.iter_mut().zip(factors) {
+            for (sums, row) in sums.iter_mut().zip(row) {
+                for l in 0..4 {
                     sums[l] = if cfg!(target_arch = "aarch64") {
                         factor.mul_add(row[l], sums[l])
                     } else {
@@ -275,13 +354,12 @@ fn plain(panel: &[f32], b: &[f32], starts: &[usize], block: usize) -> [[f32; COL
                 }
             }
         }
-        for (total, sums) in total.iter_mut().zip(&sums) {
-            for l in 0..COLUMNS {
-                total[l] += sums[l];
-            }
+    }
+    for (to, sums) in to.iter_mut().zip(&sums) {
+        for (to, sum) in to.iter_mut().zip(sums.as_flattened()) {
+            *to = if which == Sums::First { *sum } else { *to + sum };
         }
     }
-    total
 }
 
 #[cfg(test)]
@@ -303,7 +381,7 @@ mod tests {
         let (a, b, bias) = (numbers(rows * depth, 1), numbers(1000, 2), numbers(rows + 2, 3));
         // The rows of b overlap and are in no order.
         let starts: Vec<usize> = (0..depth).map(|i| i * 31 % 71).collect();
-        for (level, width) in Level::here().flat_map(|level| (1..50).map(move |width| (level, width))) {
+        for (level, width) in Level::here().flat_map(|level| (1..110).map(move |width| (level, width))) {
             let packed = Packed::new(Matrix::new(&a, rows, depth), level);
             let b = Rows { values: &b, starts: &starts, width };
             let step = width + 3;
@@ -344,20 +422,21 @@ mod tests {
     #[test]
     fn careful_sums_are_nearer_to_the_exact_ones() {
         const ROWS: usize = 64;
+        const WIDTH: usize = 16;
         let depth = 20 * BLOCK + 7;
-        let (a, b) = (numbers(ROWS * depth, 1), numbers(depth * COLUMNS, 2));
-        let starts: Vec<usize> = (0..depth).map(|i| i * COLUMNS).collect();
+        let (a, b) = (numbers(ROWS * depth, 1), numbers(depth * WIDTH, 2));
+        let starts: Vec<usize> = (0..depth).map(|i| i * WIDTH).collect();
         let exact = |row: usize, column: usize| -> f64 {
-            let products = (0..depth).map(|i| (a[row * depth + i], b[i * COLUMNS + column]));
+            let products = (0..depth).map(|i| (a[row * depth + i], b[i * WIDTH + column]));
             products.map(|(a, b)| f64::from(a) * f64::from(b)).sum()
         };
         for level in Level::here() {
             let packed = Packed::new(Matrix::new(&a, ROWS, depth), level);
             let [plain, careful] = [Rounding::Plain, Rounding::Careful].map(|rounding| {
-                let mut out = [0.0; ROWS * COLUMNS];
-                let b = Rows { values: &b, starts: &starts, width: COLUMNS };
-                multiply(&packed, b, rounding, &mut out, COLUMNS, (0, &Stored));
-                let off = |i: usize| f64::from(out[i]) - exact(i / COLUMNS, i % COLUMNS);
+                let mut out = [0.0; ROWS * WIDTH];
+                let b = Rows { values: &b, starts: &starts, width: WIDTH };
+                multiply(&packed, b, rounding, &mut out, WIDTH, (0, &Stored));
+                let off = |i: usize| f64::from(out[i]) - exact(i / WIDTH, i % WIDTH);
                 ((0..out.len()).map(|i| off(i).powi(2)).sum::<f64>() / out.len() as f64).sqrt()
             });
             assert!(careful < 0.7 * plain && plain < 1e-4, "{level:?}: {plain:e}, {careful:e}");
