@@ -12,6 +12,7 @@ mod geometry;
 mod lanes;
 mod level;
 mod matrix;
+mod microkernel;
 mod norm;
 mod points;
 mod pool;

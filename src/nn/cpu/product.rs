@@ -4,26 +4,15 @@
 //! while i runs (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 2008, section 4).
 //! The rows of b may begin anywhere, so that a convolution's are its shifted input and need not be unfolded.
 //!
-//! With AVX2 a tile takes 7 loads for 12 vectors of products, and so leaves both units for products busy.
-//!
 //! Each sum runs over i in order, whatever the tile, so that only the kind of instructions decides about its bits.
-
-#[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::*;
 
 use super::finish::Finish;
 use super::level::{LINE, Level, prefetch};
 use super::matrix::Matrix;
+use super::microkernel::{COLUMNS, ROWS, Sums, Tile, plain};
+#[cfg(target_arch = "x86_64")]
+use super::microkernel::{avx2_three, avx2_two, avx512};
 use super::scratch;
-
-/// Rows of a tile. The networks' numbers of channels are multiples of it, down to those of a group.
-const ROWS: usize = 4;
-
-/// Columns of the widest tile: three vectors of sixteen values.
-const COLUMNS: usize = 48;
-
-/// Sums that are under way, at the beginnings of its rows.
-type Tile = [[f32; COLUMNS]; ROWS];
 
 /// How many products are summed at a time where rounding matters; about the root of the longest sums.
 const BLOCK: usize = 24;
@@ -109,15 +98,6 @@ pub fn multiply<F: Finish>(
         Level::Avx2 => unsafe { sweep.avx2() },
         _ => sweep.run::<4>(plain::<2>, plain::<3>),
     }
-}
-
-/// Which of the blocks of a sum is added up.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sums {
-    /// The first, which replaces what was there.
-    First,
-    /// One that is added to those before.
-    Further,
 }
 
 struct Sweep<'a, F: Finish> {
@@ -228,137 +208,6 @@ impl<F: Finish> Sweep<'_, F> {
             |panel, b, starts, sums, to| unsafe { avx2_two::<2>(panel, b, starts, sums, to) },
             |panel, b, starts, sums, to| unsafe { avx2_three(panel, b, starts, sums, to) },
         );
-    }
-}
-
-/// A block of a tile with vectors of the architecture, and how its sums are kept.
-#[cfg(target_arch = "x86_64")]
-macro_rules! tile {
-    ($name:ident, $keep:ident, $features:literal, $lanes:literal lanes of $vector:ident,
-     $zero:ident, $load:ident, $splat:ident, $fma:ident, $add:ident, $store:ident) => {
-        /// # Safety
-        /// As many values as the tile has columns lie at every start.
-        // Inlined, it would share its registers with the loop around it.
-        #[inline(never)]
-        #[target_feature(enable = $features)]
-        unsafe fn $name<const VECTORS: usize>(
-            panel: &[f32],
-            b: &[f32],
-            starts: &[usize],
-            which: Sums,
-            to: &mut Tile,
-        ) {
-            let mut sums = [[$zero(); VECTORS]; ROWS];
-            for (factors, start) in panel.as_chunks::<ROWS>().0.iter().zip(starts) {
-                let row: [_; VECTORS] = std::array::from_fn(|v| {
-                    // SAFETY: these values lie there, as the caller promises.
-                    unsafe { $load(b.as_ptr().add(start + v * $lanes)) }
-                });
-                for (sums, factor) in sums.iter_mut().zip(factors) {
-                    let factor = $splat(*factor);
-                    for v in 0..VECTORS {
-                        sums[v] = $fma(factor, row[v], sums[v]);
-                    }
-                }
-            }
-            $keep(sums, which, to);
-        }
-
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn $keep<const VECTORS: usize>(sums: [[$vector; VECTORS]; ROWS], which: Sums, to: &mut Tile) {
-            for (to, sums) in to.iter_mut().zip(sums) {
-                for (to, sum) in to.as_chunks_mut::<$lanes>().0.iter_mut().zip(sums) {
-                    let to = to.as_mut_ptr();
-                    // SAFETY: a place is as wide as a vector.
-                    unsafe { $store(to, if which == Sums::First { sum } else { $add($load(to), sum) }) };
-                }
-            }
-        }
-    };
-}
-
-#[cfg(target_arch = "x86_64")]
-tile!(
-    avx512, keep_16, "avx512f", 16 lanes of __m512, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps,
-    _mm512_fmadd_ps, _mm512_add_ps, _mm512_storeu_ps
-);
-#[cfg(target_arch = "x86_64")]
-tile!(
-    avx2_two, keep_8, "avx2,fma", 8 lanes of __m256, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_set1_ps,
-    _mm256_fmadd_ps, _mm256_add_ps, _mm256_storeu_ps
-);
-
-/// A block of a tile of three vectors. Its twelve sums, three vectors and one factor fill the sixteen registers just so;
-/// the compiler would keep a sum in memory, which halves the speed.
-///
-/// # Safety
-/// Twenty-four values lie at every start.
-#[cfg(target_arch = "x86_64")]
-#[inline(never)]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn avx2_three(panel: &[f32], b: &[f32], starts: &[usize], which: Sums, to: &mut Tile) {
-    let mut sums = [[_mm256_setzero_ps(); 3]; ROWS];
-    let [[a0, a1, a2], [b0, b1, b2], [c0, c1, c2], [d0, d1, d2]] = &mut sums;
-    for (factors, start) in panel.as_chunks::<ROWS>().0.iter().zip(starts) {
-        // SAFETY: 24 values lie at the start, as the caller promises, and four factors; nothing is written.
-        unsafe {
-            std::arch::asm!(
-                "vmovups {x}, [{row}]",
-                "vmovups {y}, [{row} + 32]",
-                "vmovups {z}, [{row} + 64]",
-                "vbroadcastss {f}, [{factors}]",
-                "vfmadd231ps {a0}, {f}, {x}",
-                "vfmadd231ps {a1}, {f}, {y}",
-                "vfmadd231ps {a2}, {f}, {z}",
-                "vbroadcastss {f}, [{factors} + 4]",
-                "vfmadd231ps {b0}, {f}, {x}",
-                "vfmadd231ps {b1}, {f}, {y}",
-                "vfmadd231ps {b2}, {f}, {z}",
-                "vbroadcastss {f}, [{factors} + 8]",
-                "vfmadd231ps {c0}, {f}, {x}",
-                "vfmadd231ps {c1}, {f}, {y}",
-                "vfmadd231ps {c2}, {f}, {z}",
-                "vbroadcastss {f}, [{factors} + 12]",
-                "vfmadd231ps {d0}, {f}, {x}",
-                "vfmadd231ps {d1}, {f}, {y}",
-                "vfmadd231ps {d2}, {f}, {z}",
-                row = in(reg) b.as_ptr().add(*start),
-                factors = in(reg) factors.as_ptr(),
-                a0 = inout(ymm_reg) *a0, a1 = inout(ymm_reg) *a1, a2 = inout(ymm_reg) *a2,
-                b0 = inout(ymm_reg) *b0, b1 = inout(ymm_reg) *b1, b2 = inout(ymm_reg) *b2,
-                c0 = inout(ymm_reg) *c0, c1 = inout(ymm_reg) *c1, c2 = inout(ymm_reg) *c2,
-                d0 = inout(ymm_reg) *d0, d1 = inout(ymm_reg) *d1, d2 = inout(ymm_reg) *d2,
-                x = out(ymm_reg) _, y = out(ymm_reg) _, z = out(ymm_reg) _, f = out(ymm_reg) _,
-                options(pure, readonly, nostack, preserves_flags),
-            );
-        }
-    }
-    keep_8(sums, which, to);
-}
-
-/// A block of a tile in plain loops.
-#[inline(always)]
-fn plain<const VECTORS: usize>(panel: &[f32], b: &[f32], starts: &[usize], which: Sums, to: &mut Tile) {
-    let mut sums = [[[0.0f32; 4]; VECTORS]; ROWS];
-    for (factors, start) in panel.as_chunks::<ROWS>().0.iter().zip(starts) {
-        let row = b[*start..][..4 * VECTORS].as_chunks::<4>().0;
-        for (sums, factor) in sums.iter_mut().zip(factors) {
-            for (sums, row) in sums.iter_mut().zip(row) {
-                for l in 0..4 {
-                    sums[l] = if cfg!(target_arch = "aarch64") {
-                        factor.mul_add(row[l], sums[l])
-                    } else {
-                        factor * row[l] + sums[l]
-                    };
-                }
-            }
-        }
-    }
-    for (to, sums) in to.iter_mut().zip(&sums) {
-        for (to, sum) in to.iter_mut().zip(sums.as_flattened()) {
-            *to = if which == Sums::First { *sum } else { *to + sum };
-        }
     }
 }
 
