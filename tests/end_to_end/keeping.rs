@@ -409,7 +409,7 @@ stages:
         (&runs[0]["stages"]["a"]["state"], &runs[0]["stages"]["b"]["state"]),
         (&"done".into(), &"earlier".into())
     );
-    ws.call(&["runs"]).succeeds().says(["(no result of 1 stage)"]);
+    ws.call(&["runs"]).succeeds().says(["(b failed)"]);
     ws.call(&["cache", "gc", "--keep-runs", "1", "--delete"]).succeeds();
     ws.set("a.run", "echo a > o");
     ws.run().ran([]);
