@@ -56,6 +56,10 @@ pub(super) fn get(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
         Form::File if args.output.is_dir() => {
             return Err(Failure::Usage(format!("{}: is a directory; name a file", args.output.display())));
         }
+        Form::File if args.output.is_file() => {
+            may_be_replaced(&args.output, &args.pipeline.pipeline)?;
+            replace(&store, &artifact.files[""].digest, &args.output)?;
+        }
         Form::File => copy(&store, &artifact.files[""].digest, &args.output)?,
         Form::Directory if args.output.exists() => {
             let message = format!("{}: exists already; name a directory to be made", args.output.display());
@@ -69,6 +73,33 @@ pub(super) fn get(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
     }
     writeln!(out, "{}  {}", args.output.display(), bytes(artifact.bytes()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses files that nobody means: what a link leads to, perhaps into the store, and the pipeline.
+fn may_be_replaced(path: &Path, pipeline: &Path) -> Result<(), Failure> {
+    let problem = if path.is_symlink() {
+        "is a link; remove it, or name another file"
+    } else if path.canonicalize().is_ok_and(|path| pipeline.canonicalize().is_ok_and(|file| file == path)) {
+        "is the pipeline itself; name another file"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::Usage(format!("{}: {problem}", path.display())))
+}
+
+/// Puts a copy of a blob in the place of a file, which stays as it is if that fails.
+fn replace(store: &Store, digest: &crate::store::Digest, path: &Path) -> anyhow::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.part", std::process::id()));
+    let beside = PathBuf::from(beside);
+    let replaced = copy(store, digest, &beside).and_then(|()| {
+        fs::rename(&beside, path).with_context(|| format!("{}: cannot be written", path.display()))
+    });
+    if replaced.is_err() {
+        // What could not be written may not be there.
+        let _ = fs::remove_file(&beside);
+    }
+    replaced
 }
 
 /// Copies a blob; the copy is the user's own and may be written to.

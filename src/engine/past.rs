@@ -23,6 +23,8 @@ pub(super) struct Past<'a> {
     store: &'a Store,
     /// The newest run of the pipeline.
     pub(super) last: Option<RunLog>,
+    /// Whether failed attempts of the pipeline's stages have left anything.
+    has_failures: bool,
     earlier: OnceLock<Vec<RunLog>>,
     makers: OnceLock<HashMap<Digest, Vec<(String, String)>>>,
     gone: OnceLock<Vec<Earlier>>,
@@ -50,8 +52,9 @@ impl Earlier {
 impl<'a> Past<'a> {
     pub(super) fn new(experiment: &'a Experiment, store: &'a Store) -> Past<'a> {
         let last = store.last_run(&experiment.pipeline.name);
+        let has_failures = store.has_failures(&experiment.pipeline.name);
         let (earlier, makers, gone, kinds) = Default::default();
-        Past { experiment, store, last, earlier, makers, gone, kinds }
+        Past { experiment, store, last, has_failures, earlier, makers, gone, kinds }
     }
 
     /// The key of the stage's newest result, as the log of runs has it.
@@ -59,12 +62,13 @@ impl<'a> Past<'a> {
         self.last.as_ref()?.stages.get(stage).map(|entry| entry.key)
     }
 
-    /// Why the newest run got no result of the stage, if the stage failed in it.
+    /// Why the last attempt of the stage failed, if it did: what it left says so, or else the newest run.
     pub(super) fn failure(&self, stage: &str) -> Option<String> {
-        let how = self.last.as_ref()?.unfinished.get(stage)?;
-        (how == State::Failed.word()).then(|| {
-            let why = self.store.aside(&self.experiment.pipeline.name, stage).why();
-            why.unwrap_or_else(|| "nothing is left that says why".to_owned())
+        let why = || self.store.aside(&self.experiment.pipeline.name, stage).why();
+        let left = if self.has_failures { why() } else { None };
+        left.or_else(|| {
+            let how = self.last.as_ref()?.unfinished.get(stage)?;
+            (how == State::Failed.word()).then(|| "nothing is left that says why".to_owned())
         })
     }
 

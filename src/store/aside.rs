@@ -27,7 +27,17 @@ impl Store {
     /// The place for what a stage leaves when it fails; it need not exist.
     #[must_use]
     pub fn aside(&self, pipeline: &str, stage: &str) -> Aside {
-        Aside { path: self.root.join("failed").join(pipeline).join(stage) }
+        Aside { path: self.failures(pipeline).join(stage) }
+    }
+
+    /// Whether any stage of a pipeline may have left something.
+    #[must_use]
+    pub fn has_failures(&self, pipeline: &str) -> bool {
+        self.failures(pipeline).is_dir()
+    }
+
+    fn failures(&self, pipeline: &str) -> PathBuf {
+        self.root.join("failed").join(pipeline)
     }
 }
 

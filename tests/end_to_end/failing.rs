@@ -59,6 +59,8 @@ fn why_a_stage_failed_ends_its_log_and_is_shown() {
     let again = ["first run", "failed last time: `echo said; exit 3`: exit status: 3"];
     ws.call(&["status", "pipeline.yaml"]).succeeds().says(again);
     ws.call(&["show", "pipeline.yaml", "--log"]).succeeds().says(["== second ==", "said"]);
+    ws.call(&["run", "pipeline.yaml", "--stage", "first"]).succeeds();
+    ws.call(&["status", "pipeline.yaml"]).succeeds().says(again);
     ws.write("pipeline.yaml", PAIR);
     ws.run().ran(["second"]);
     assert!(!log.exists());

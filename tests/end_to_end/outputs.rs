@@ -115,3 +115,26 @@ fn what_a_killed_command_left_can_be_collected_at_once() {
         .says(["1 unfinished file"]);
     assert_eq!(ws.files("cache/tmp").len(), 0);
 }
+
+#[test]
+fn a_copy_replaces_a_file_but_no_link_and_no_pipeline() {
+    let ws = Workspace::new(
+        "name: g
+stages:
+  a: { uses: command, with: { run: seq 1000 > o, outs: { o: o } } }
+  b: { uses: command, with: { run: seq 5 > p, outs: { p: p } } }
+",
+    );
+    ws.run().ran(["a", "b"]);
+    let get = |to: &str| ws.call(&["get", "pipeline.yaml", "a.o", "-o", to]);
+    get("data/g/b/p").exits(2).says(["data/g/b/p: is a link; remove it, or name another file"]);
+    get("pipeline.yaml").exits(2).says(["pipeline.yaml: is the pipeline itself; name another file"]);
+    ws.write("old", "what was there");
+    get("old").succeeds();
+    get("old").succeeds();
+    assert_eq!(fs::read_to_string(ws.path("old")).expect("a file").lines().count(), 1000);
+    let left = fs::read_dir(ws.path(".")).expect("a folder").flatten();
+    assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().ends_with(".part")));
+    ws.call(&["cache", "verify"]).succeeds();
+    ws.run().reused(["a", "b"]);
+}
