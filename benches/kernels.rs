@@ -100,7 +100,7 @@ fn measure(
 
 fn output(g: &Geometry, x: &[f32], w: &[f32], rounding: Rounding) -> Vec<f32> {
     let finish = Output { bias: None, negative_slope: 0.0, map: None };
-    forward(g, x, w, finish, (rounding, Level::widest()), &|_, _| ()).0
+    forward(g, x, w, finish, (rounding, Level::in_use()), &|_, _| ()).0
 }
 
 #[divan::bench(args = LAYERS)]
@@ -115,10 +115,10 @@ fn forward_in_training(bencher: Bencher, layer: &Layer) {
 
 #[divan::bench(args = LAYERS)]
 fn gradient_of_the_input(bencher: Bencher, layer: &Layer) {
-    measure(bencher, layer, |g, _, w, dy| input_gradient(g, dy, w, Level::widest()));
+    measure(bencher, layer, |g, _, w, dy| input_gradient(g, dy, w, Level::in_use()));
 }
 
 #[divan::bench(args = LAYERS)]
 fn gradient_of_the_filters(bencher: Bencher, layer: &Layer) {
-    measure(bencher, layer, |g, x, _, dy| filter_gradient(g, x, dy, Level::widest()));
+    measure(bencher, layer, |g, x, _, dy| filter_gradient(g, x, dy, Level::in_use()));
 }

@@ -7,7 +7,7 @@ use super::architecture::{Activation, Architecture, Network};
 use super::batch::Batch;
 use super::classifier::{StepOptions, StepResult, Trainable};
 use super::error::Error;
-use super::kernels::{Kernels, Maps, Rows, Traced};
+use super::kernels::{Backend, Kernels, Maps, Rows, Traced};
 use super::layers::{LeakyRelu, Relu};
 use super::loss::cross_entropy;
 use super::networks::{CLASSES, CustomNet, Lenet, Resnext};
@@ -44,14 +44,16 @@ pub fn build<B: Kernels<D>, D: Device<f32>>(
     device: D,
 ) -> Result<Box<dyn Trained>, Error> {
     match (architecture.network, architecture.activation) {
-        (Network::Lenet, Activation::Relu) => OnDevice::<Lenet<Relu, B, D>, D>::boxed(device),
-        (Network::Lenet, Activation::LeakyRelu) => OnDevice::<Lenet<LeakyRelu, B, D>, D>::boxed(device),
-        (Network::CustomNet, Activation::Relu) => OnDevice::<CustomNet<Relu, B, D>, D>::boxed(device),
+        (Network::Lenet, Activation::Relu) => OnDevice::<Lenet<Relu, B, D>, D>::boxed::<B>(device),
+        (Network::Lenet, Activation::LeakyRelu) => OnDevice::<Lenet<LeakyRelu, B, D>, D>::boxed::<B>(device),
+        (Network::CustomNet, Activation::Relu) => OnDevice::<CustomNet<Relu, B, D>, D>::boxed::<B>(device),
         (Network::CustomNet, Activation::LeakyRelu) => {
-            OnDevice::<CustomNet<LeakyRelu, B, D>, D>::boxed(device)
+            OnDevice::<CustomNet<LeakyRelu, B, D>, D>::boxed::<B>(device)
         }
-        (Network::Resnext, Activation::Relu) => OnDevice::<Resnext<Relu, B, D>, D>::boxed(device),
-        (Network::Resnext, Activation::LeakyRelu) => OnDevice::<Resnext<LeakyRelu, B, D>, D>::boxed(device),
+        (Network::Resnext, Activation::Relu) => OnDevice::<Resnext<Relu, B, D>, D>::boxed::<B>(device),
+        (Network::Resnext, Activation::LeakyRelu) => {
+            OnDevice::<Resnext<LeakyRelu, B, D>, D>::boxed::<B>(device)
+        }
     }
 }
 
@@ -59,6 +61,8 @@ pub fn build<B: Kernels<D>, D: Device<f32>>(
 struct OnDevice<M, D> {
     layers: M,
     device: D,
+    /// How many images are judged together.
+    together: usize,
 }
 
 impl<M, D: Device<f32>> OnDevice<M, D>
@@ -66,16 +70,17 @@ where
     OnDevice<M, D>: Trained + 'static,
     M: BuildModule<D, f32>,
 {
-    fn boxed(device: D) -> Result<Box<dyn Trained>, Error> {
+    fn boxed<B: Backend>(device: D) -> Result<Box<dyn Trained>, Error> {
         let layers = M::try_build(&device).map_err(failure::<D>)?;
-        Ok(Box::new(OnDevice { layers, device }))
+        Ok(Box::new(OnDevice { layers, device, together: B::TOGETHER }))
     }
 }
 
 impl<M, D: Device<f32>> OnDevice<M, D> {
-    fn images(&self, batch: &Batch) -> Result<Maps<3, D>, Error> {
-        let shape = (batch.len(), Const, batch.height, batch.width);
-        self.device.try_tensor_from_vec(batch.images.clone(), shape).map_err(failure::<D>)
+    /// Images of the size of a batch's.
+    fn images(&self, images: &[f32], &Batch { height, width, .. }: &Batch) -> Result<Maps<3, D>, Error> {
+        let shape = (images.len() / (3 * height * width), Const, height, width);
+        self.device.try_tensor_from_vec(images.to_vec(), shape).map_err(failure::<D>)
     }
 }
 
@@ -92,7 +97,7 @@ where
         options: &StepOptions,
         trainable: Trainable,
     ) -> Result<StepResult, Error> {
-        let images = self.images(batch)?;
+        let images = self.images(&batch.images, batch)?;
         let (result, gradients) = backward(&mut self.layers, images, &batch.labels, options.label_smoothing)
             .map_err(failure::<D>)?;
         update(&mut self.layers, &gradients, optimizer.begin_step(options.lr), trainable);
@@ -100,8 +105,13 @@ where
     }
 
     fn logits(&self, batch: &Batch) -> Result<Vec<f32>, Error> {
-        let logits = self.layers.try_forward(self.images(batch)?).map_err(failure::<D>)?;
-        Ok(logits.as_vec())
+        let image = 3 * batch.height * batch.width;
+        let mut logits = Vec::with_capacity(batch.len() * CLASSES);
+        for images in batch.images.chunks(self.together.saturating_mul(image)) {
+            let answer = self.layers.try_forward(self.images(images, batch)?).map_err(failure::<D>)?;
+            logits.extend(answer.as_vec());
+        }
+        Ok(logits)
     }
 
     fn state(&self) -> StateDict {

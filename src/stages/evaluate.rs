@@ -22,7 +22,7 @@ use crate::training::{Error, Views, evaluate};
 /// What `uses: evaluate` means.
 pub const KIND: StageKind = StageKind {
     name: "evaluate",
-    version: 3,
+    version: 4,
     about: "Judges a trained network: accuracy, top-5, loss, per class, confusion matrix, predictions, logits.",
     schema: || schemars::schema_for!(Evaluate).to_value(),
     read: |params| Ok(Box::new(read_params::<Evaluate>(params)?)),

@@ -19,7 +19,7 @@ use crate::training::Model;
 /// What `uses: fine-tune` means.
 pub const KIND: StageKind = StageKind {
     name: "fine-tune",
-    version: 4,
+    version: 5,
     about: "Goes on training a trained network and keeps its best epoch and its last.",
     schema: || schemars::schema_for!(FineTune).to_value(),
     read: |params| Ok(Box::new(read_params::<FineTune>(params)?)),

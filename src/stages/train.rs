@@ -16,7 +16,7 @@ use crate::training::Seen;
 /// What `uses: train` means.
 pub const KIND: StageKind = StageKind {
     name: "train",
-    version: 4,
+    version: 5,
     about: "Trains a network from scratch and keeps its best epoch and its last.",
     schema: || schemars::schema_for!(Train).to_value(),
     read: |params| Ok(Box::new(read_params::<Train>(params)?)),

@@ -42,7 +42,7 @@ pub fn forward<T: Send>(
 /// The gradient of the filters.
 pub fn filter_gradient(g: &Geometry, x: &[f32], dy: &[f32], level: Level) -> Vec<f32> {
     match winograd::Tiling::of(g) {
-        Some(tiling) => tiling.filter_gradient(g, x, dy),
+        Some(tiling) => tiling.filter_gradient(g, x, dy, level),
         None => shifted::filter_gradient(g, x, dy, level),
     }
 }

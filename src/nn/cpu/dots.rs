@@ -11,11 +11,14 @@ use std::ops::Range;
 
 use super::level::{LINE, Level, prefetch};
 
-/// Rows of a tile.
-pub const TILE_ROWS: usize = 4;
+/// A multiple of the rows of every tile: blocks of so many waste nothing.
+pub const TILE_ROWS: usize = 6;
+
+/// Columns of a tile, whose sums are folded together and stored side by side.
+const TILE_COLUMNS: usize = 4;
 
 /// How many positions of a row are read for all tiles before the next ones, so that they stay in the nearest cache.
-const TOGETHER: usize = 768;
+const TOGETHER: usize = 1152;
 
 /// How many rows of b are read for all rows of a before the next ones, so that they stay in the cache after that.
 const COLUMNS: usize = 96;
@@ -86,9 +89,9 @@ struct Sweep<'a> {
 
 impl Sweep<'_> {
     #[inline(always)]
-    fn run<const R: usize, const C: usize>(
+    fn run<const R: usize>(
         self,
-        tile: impl Fn(Strips<'_>, [usize; R], Strips<'_>, [usize; C], Range<usize>, usize) -> [[f32; R]; C],
+        tile: impl Fn(Strips<'_>, [usize; R], Strips<'_>, [usize; TILE_COLUMNS], Range<usize>, usize) -> Tile<R>,
     ) {
         let Sweep { a, b, segments, columns, out } = self;
         let width = b.starts.len();
@@ -98,7 +101,7 @@ impl Sweep<'_> {
         for first in (0..width).step_by(COLUMNS) {
             for r in (0..a.starts.len()).step_by(R) {
                 let a_rows: [usize; R] = std::array::from_fn(|i| row(a, r + i));
-                let tiles = (first..width.min(first + COLUMNS)).step_by(C);
+                let tiles = (first..width.min(first + COLUMNS)).step_by(TILE_COLUMNS);
                 // While the tiles of these rows go on, the next rows come, a share with each tile.
                 let next: [usize; R] = std::array::from_fn(|i| row(a, r + R + i));
                 let (pieces, count) = (R * segments.len(), tiles.len());
@@ -109,10 +112,11 @@ impl Sweep<'_> {
                         let share = columns.len() * part / count..columns.len() * (part + pieces) / count;
                         share.step_by(LINE).for_each(|column| prefetch(a.values, at + column));
                     }
-                    let b_rows: [usize; C] = std::array::from_fn(|i| row(b, c + i));
+                    let b_rows: [usize; TILE_COLUMNS] = std::array::from_fn(|i| row(b, c + i));
                     let sums = tile(a, a_rows, b, b_rows, segments.clone(), columns.len());
-                    for (c, sums) in (c..width).zip(&sums) {
-                        for (out, sum) in out[r * width + c..].iter_mut().step_by(width).zip(sums) {
+                    let count = TILE_COLUMNS.min(width - c);
+                    for (out, sums) in out[r * width..].chunks_exact_mut(width).zip(&sums) {
+                        for (out, sum) in out[c..][..count].iter_mut().zip(sums) {
                             *out += sum;
                         }
                     }
@@ -144,10 +148,13 @@ impl Sweep<'_> {
     }
 }
 
+/// The sums of a tile, row by row.
+type Tile<const R: usize> = [[f32; TILE_COLUMNS]; R];
+
 /// One tile with vectors of the architecture; `some` loads the first few values of a vector, and zeros.
 #[cfg(target_arch = "x86_64")]
 macro_rules! tile {
-    ($name:ident, $features:literal, $width:literal lanes, $rows:ident x $columns:literal,
+    ($name:ident, $features:literal, $width:literal lanes, $rows:literal rows,
      $zero:ident, $load:ident, $some:ident, $fma:ident, $fold:ident) => {
         /// # Safety
         /// From every start, in every segment, `width` values lie in the strips.
@@ -157,12 +164,12 @@ macro_rules! tile {
             a: Strips<'_>,
             a_rows: [usize; $rows],
             b: Strips<'_>,
-            b_rows: [usize; $columns],
+            b_rows: [usize; TILE_COLUMNS],
             segments: Range<usize>,
             width: usize,
-        ) -> [[f32; $rows]; $columns] {
+        ) -> Tile<$rows> {
             use std::arch::x86_64::*;
-            let mut sums = [[$zero(); $rows]; $columns];
+            let mut sums = [[$zero(); TILE_COLUMNS]; $rows];
             for segment in segments {
                 // SAFETY: the rows begin within the strips.
                 let a_rows = a_rows.map(|row| unsafe { a.values.as_ptr().add(segment * a.step + row) });
@@ -171,33 +178,33 @@ macro_rules! tile {
                 let whole = width - width % $width;
                 for at in (0..whole).step_by($width) {
                     // SAFETY: a whole vector lies there.
-                    let right: [_; $columns] = std::array::from_fn(|c| unsafe { $load(b_rows[c].add(at)) });
-                    for r in 0..$rows {
+                    let left: [_; $rows] = std::array::from_fn(|r| unsafe { $load(a_rows[r].add(at)) });
+                    for c in 0..TILE_COLUMNS {
                         // SAFETY: as above.
-                        let left = unsafe { $load(a_rows[r].add(at)) };
-                        for c in 0..$columns {
-                            sums[c][r] = $fma(left, right[c], sums[c][r]);
+                        let right = unsafe { $load(b_rows[c].add(at)) };
+                        for r in 0..$rows {
+                            sums[r][c] = $fma(left[r], right, sums[r][c]);
                         }
                     }
                 }
                 if whole < width {
                     let rest = width - whole;
-                    let right: [_; $columns] = std::array::from_fn(|c| {
+                    let left: [_; $rows] = std::array::from_fn(|r| {
                         // SAFETY: so many values lie there.
-                        unsafe { $some(b_rows[c].add(whole), rest) }
+                        unsafe { $some(a_rows[r].add(whole), rest) }
                     });
-                    for r in 0..$rows {
+                    for c in 0..TILE_COLUMNS {
                         // SAFETY: as above.
-                        let left = unsafe { $some(a_rows[r].add(whole), rest) };
-                        for c in 0..$columns {
-                            sums[c][r] = $fma(left, right[c], sums[c][r]);
+                        let right = unsafe { $some(b_rows[c].add(whole), rest) };
+                        for r in 0..$rows {
+                            sums[r][c] = $fma(left[r], right, sums[r][c]);
                         }
                     }
                 }
             }
-            let mut out = [[0.0; $rows]; $columns];
-            for c in 0..$columns {
-                out[c] = $fold(sums[c]);
+            let mut out = [[0.0; TILE_COLUMNS]; $rows];
+            for r in 0..$rows {
+                out[r] = $fold(sums[r]);
             }
             out
         }
@@ -206,11 +213,11 @@ macro_rules! tile {
 
 #[cfg(target_arch = "x86_64")]
 tile!(
-    avx2, "avx2,fma", 8 lanes, TILE_ROWS x 3, _mm256_setzero_ps, _mm256_loadu_ps, some_of_8, _mm256_fmadd_ps, sums_of_8
+    avx2, "avx2,fma", 8 lanes, 3 rows, _mm256_setzero_ps, _mm256_loadu_ps, some_of_8, _mm256_fmadd_ps, sums_of_8
 );
 #[cfg(target_arch = "x86_64")]
 tile!(
-    avx512, "avx512f", 16 lanes, TILE_ROWS x 4, _mm512_setzero_ps, _mm512_loadu_ps, some_of_16, _mm512_fmadd_ps,
+    avx512, "avx512f", 16 lanes, 6 rows, _mm512_setzero_ps, _mm512_loadu_ps, some_of_16, _mm512_fmadd_ps,
     sums_of_16
 );
 
@@ -263,32 +270,44 @@ fn sums_of_8([a, b, c, d]: [__m256; 4]) -> [f32; 4] {
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn sums_of_16([a, b, c, d]: [__m512; 4]) -> [f32; 4] {
-    use std::arch::x86_64::_mm512_reduce_add_ps as sum;
-    [sum(a), sum(b), sum(c), sum(d)]
+    use std::arch::x86_64::*;
+    let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+    let quarters =
+        _mm512_add_ps(_mm512_shuffle_ps::<0b01_00_01_00>(ab, cd), _mm512_shuffle_ps::<0b11_10_11_10>(ab, cd));
+    let halves = _mm256_add_ps(
+        _mm512_castps512_ps256(quarters),
+        _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(quarters))),
+    );
+    let sums = _mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps::<1>(halves));
+    let mut out = [0.0; 4];
+    // SAFETY: four values fit.
+    unsafe { _mm_storeu_ps(out.as_mut_ptr(), sums) };
+    out
 }
 
 /// One tile in plain loops, with as many partial sums.
 #[inline(always)]
 fn plain(
     a: Strips<'_>,
-    a_rows: [usize; TILE_ROWS],
+    a_rows: [usize; 3],
     b: Strips<'_>,
-    b_rows: [usize; 3],
+    b_rows: [usize; TILE_COLUMNS],
     segments: Range<usize>,
     width: usize,
-) -> [[f32; TILE_ROWS]; 3] {
+) -> Tile<3> {
     const LANES: usize = 8;
-    let mut sums = [[[0.0f32; LANES]; TILE_ROWS]; 3];
+    let mut sums = [[[0.0f32; LANES]; TILE_COLUMNS]; 3];
     for segment in segments {
         let rows = |strips: Strips<'_>, row: usize| segment * strips.step + row;
         let a_rows = a_rows.map(|row| &a.values[rows(a, row)..][..width]);
         let b_rows = b_rows.map(|row| &b.values[rows(b, row)..][..width]);
         for at in (0..width).step_by(LANES) {
             let count = LANES.min(width - at);
-            for c in 0..3 {
-                for r in 0..TILE_ROWS {
+            for r in 0..3 {
+                for c in 0..TILE_COLUMNS {
                     let (left, right) = (&a_rows[r][at..][..count], &b_rows[c][at..][..count]);
-                    for ((sum, left), right) in sums[c][r].iter_mut().zip(left).zip(right) {
+                    for ((sum, left), right) in sums[r][c].iter_mut().zip(left).zip(right) {
                         *sum = if cfg!(target_arch = "aarch64") {
                             left.mul_add(*right, *sum)
                         } else {

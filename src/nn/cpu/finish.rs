@@ -10,8 +10,18 @@ pub trait Finish: Sync {
     /// The place of a value.
     type Place: Send;
 
-    /// Stores a value of this channel.
-    fn of(&self, channel: usize) -> impl Fn(&mut Self::Place, f32) + Copy;
+    /// What becomes of a value of this channel before it is stored.
+    fn map(&self, channel: usize) -> impl Fn(f32) -> f32 + Copy;
+
+    /// Stores what has become of a value.
+    fn keep(place: &mut Self::Place, value: f32);
+
+    /// Both together.
+    #[inline(always)]
+    fn of(&self, channel: usize) -> impl Fn(&mut Self::Place, f32) + Copy {
+        let map = self.map(channel);
+        move |place, value| Self::keep(place, map(value))
+    }
 }
 
 /// y = factor act(value + bias) + offset.
@@ -29,12 +39,17 @@ impl Finish for Output<'_> {
     type Place = MaybeUninit<f32>;
 
     #[inline(always)]
-    fn of(&self, channel: usize) -> impl Fn(&mut MaybeUninit<f32>, f32) + Copy {
+    fn map(&self, channel: usize) -> impl Fn(f32) -> f32 + Copy {
         let bias = self.bias.map_or(0.0, |bias| bias[channel]);
         let (factor, offset) =
             self.map.map_or((1.0, 0.0), |(factor, offset)| (factor[channel], offset[channel]));
         let negative_slope = self.negative_slope;
-        move |y, value| _ = y.write(factor * activate(value + bias, negative_slope) + offset)
+        move |value| factor * activate(value + bias, negative_slope) + offset
+    }
+
+    #[inline(always)]
+    fn keep(place: &mut MaybeUninit<f32>, value: f32) {
+        place.write(value);
     }
 }
 
@@ -45,8 +60,13 @@ impl Finish for Added {
     type Place = f32;
 
     #[inline(always)]
-    fn of(&self, _: usize) -> impl Fn(&mut f32, f32) + Copy {
-        |y, value| *y += value
+    fn map(&self, _: usize) -> impl Fn(f32) -> f32 + Copy {
+        |value| value
+    }
+
+    #[inline(always)]
+    fn keep(place: &mut f32, value: f32) {
+        *place += value;
     }
 }
 
@@ -57,8 +77,13 @@ impl Finish for Fresh {
     type Place = MaybeUninit<f32>;
 
     #[inline(always)]
-    fn of(&self, _: usize) -> impl Fn(&mut MaybeUninit<f32>, f32) + Copy {
-        |y, value| _ = y.write(value)
+    fn map(&self, _: usize) -> impl Fn(f32) -> f32 + Copy {
+        |value| value
+    }
+
+    #[inline(always)]
+    fn keep(place: &mut MaybeUninit<f32>, value: f32) {
+        place.write(value);
     }
 }
 
@@ -69,7 +94,12 @@ impl Finish for Stored {
     type Place = f32;
 
     #[inline(always)]
-    fn of(&self, _: usize) -> impl Fn(&mut f32, f32) + Copy {
-        |y, value| *y = value
+    fn map(&self, _: usize) -> impl Fn(f32) -> f32 + Copy {
+        |value| value
+    }
+
+    #[inline(always)]
+    fn keep(place: &mut f32, value: f32) {
+        *place = value;
     }
 }

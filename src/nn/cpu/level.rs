@@ -1,6 +1,8 @@
 //! The kinds of vector instructions for which the innermost loop is written, which of them a machine has, and how to ask
 //! for memory in time.
 
+use std::sync::OnceLock;
+
 /// Values of a line of the cache.
 pub const LINE: usize = 16;
 
@@ -15,15 +17,26 @@ pub enum Level {
     Plain,
 }
 
+/// Chosen once, because results must not mix kinds.
+static IN_USE: OnceLock<Level> = OnceLock::new();
+
 impl Level {
     /// The kinds that this machine has, the widest first.
     pub fn here() -> impl Iterator<Item = Level> {
         [Level::Avx512, Level::Avx2, Level::Plain].into_iter().filter(|level| level.is_here())
     }
 
-    /// The widest kind.
-    pub fn widest() -> Level {
-        Level::here().next().expect("plain loops run everywhere")
+    /// The kind that the networks are computed with: the widest, if no other was chosen.
+    pub fn in_use() -> Level {
+        *IN_USE.get_or_init(|| Level::here().next().expect("plain loops run everywhere"))
+    }
+
+    /// Has the networks computed with this kind from now on; to be called before the first of them is.
+    ///
+    /// # Errors
+    /// If the machine has not these instructions, or others are in use.
+    pub fn choose(self) -> Result<(), Level> {
+        if self.is_here() && *IN_USE.get_or_init(|| self) == self { Ok(()) } else { Err(self) }
     }
 
     /// Whether this machine has it.

@@ -28,9 +28,9 @@ impl<'a> Matrix<'a> {
         (self.rows, self.columns)
     }
 
-    /// One value.
-    pub fn at(&self, row: usize, column: usize) -> f32 {
-        self.values[row * self.row_step + column * self.column_step]
+    /// The values of a row.
+    pub fn row(&self, row: usize) -> impl Iterator<Item = f32> {
+        self.values[row * self.row_step..].iter().step_by(self.column_step).take(self.columns).copied()
     }
 
     /// The same values with rows and columns exchanged.

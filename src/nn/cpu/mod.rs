@@ -22,6 +22,8 @@ mod shifted;
 mod sums;
 mod tiles;
 mod unfolded;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 mod winograd;
 
 use std::mem::take;
@@ -49,14 +51,17 @@ pub mod bench {
 /// its time.
 #[must_use]
 pub fn instructions() -> &'static str {
-    Level::widest().name()
+    Level::in_use().name()
 }
 
 /// The loops of this folder.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Fused;
 
-impl Backend for Fused {}
+impl Backend for Fused {
+    // Few enough for their maps to stay in the cache from one layer to the next.
+    const TOGETHER: usize = 32;
+}
 
 impl Kernels<Cpu> for Fused {
     fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
@@ -76,7 +81,7 @@ impl Kernels<Cpu> for Fused {
                 elementwise::join(y, &shortcut[sample * y.len()..][..y.len()], how.negative_slope);
             }
         };
-        let rounding = (Rounding::Plain, Level::widest());
+        let rounding = (Rounding::Plain, Level::in_use());
         let (y, _) = convolution::forward(&geometry, values(&x), values(filters), finish, rounding, &join);
         x.device().try_tensor_from_vec(y, (batch, Const, geometry.out_height(), geometry.out_width()))
     }
@@ -92,7 +97,7 @@ impl Kernels<Cpu> for Fused {
         let geometry = geometry::<I, O, PER_GROUP, K>(how, height, width);
         let map = Some((values(factor), values(offset)));
         let finish = Output { bias: bias.map(values), negative_slope: how.negative_slope, map };
-        let rounding = (Rounding::Plain, Level::widest());
+        let rounding = (Rounding::Plain, Level::in_use());
         let (y, _) =
             convolution::forward(&geometry, values(&x), values(filters), finish, rounding, &|_, _| ());
         x.device().try_tensor_from_vec(y, (batch, Const, geometry.out_height(), geometry.out_width()))
@@ -111,7 +116,7 @@ impl Kernels<Cpu> for Fused {
         let (batch, _, height, width) = *x.shape();
         let geometry = geometry::<I, O, PER_GROUP, K>(how, height, width);
         let finish = Output { bias: bias.map(values), negative_slope: how.negative_slope, map: None };
-        let rounding = (Rounding::Careful, Level::widest());
+        let rounding = (Rounding::Careful, Level::in_use());
         let measure =
             |_: usize, y: &mut [f32]| y.chunks_exact(geometry.out_space()).map(norm::powers).collect();
         let (y, powers): (_, Vec<Vec<_>>) =
@@ -152,7 +157,7 @@ impl Kernels<Cpu> for Fused {
             if let Some(bias) = bias {
                 elementwise::sum_per_channel(&gradient, batch, grads.get_or_alloc_mut(&bias)?);
             }
-            let level = Level::widest();
+            let level = Level::in_use();
             let dw = convolution::filter_gradient(&geometry, values(&x), &gradient, level);
             elementwise::add(grads.get_or_alloc_mut(&filters)?, &dw);
             let filters = values(&filters);

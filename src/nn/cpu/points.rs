@@ -20,7 +20,7 @@ const B: f32 = FAR * FAR;
 /// A linear map of `N` values to `P`.
 pub trait Along<const N: usize, const P: usize> {
     /// The map.
-    fn along(values: [Lanes; N]) -> [Lanes; P];
+    fn along<L: Lanes>(values: [L; N]) -> [L; P];
 }
 
 /// B': what a window of inputs is worth at each point.
@@ -34,14 +34,14 @@ pub struct Interpolate;
 
 /// Applies a map to the rows and then to the columns of a tile.
 #[inline(always)]
-pub fn both<M: Along<N, P>, const N: usize, const P: usize>(tile: &[[Lanes; N]; N]) -> [[Lanes; P]; P] {
-    let mut rows = [[Lanes::ZERO; P]; N];
+pub fn both<M: Along<N, P>, L: Lanes, const N: usize, const P: usize>(tile: &[[L; N]; N]) -> [[L; P]; P] {
+    let mut rows = [[L::all(0.0); P]; N];
     for n in 0..N {
         rows[n] = M::along(tile[n]);
     }
-    let mut result = [[Lanes::ZERO; P]; P];
+    let mut result = [[L::all(0.0); P]; P];
     for p in 0..P {
-        let mut column = [Lanes::ZERO; N];
+        let mut column = [L::all(0.0); N];
         for n in 0..N {
             column[n] = rows[n][p];
         }
@@ -55,7 +55,7 @@ pub fn both<M: Along<N, P>, const N: usize, const P: usize>(tile: &[[Lanes; N]; 
 
 impl Along<6, 6> for Windows {
     #[inline(always)]
-    fn along(d: [Lanes; 6]) -> [Lanes; 6] {
+    fn along<L: Lanes>(d: [L; 6]) -> [L; 6] {
         let (near, near_odd) = (d[4] - d[2] * B, (d[3] - d[1] * B) * NEAR);
         let (far, far_odd) = (d[4] - d[2] * A, (d[3] - d[1] * A) * FAR);
         [
@@ -71,14 +71,14 @@ impl Along<6, 6> for Windows {
 
 impl Along<4, 4> for Windows {
     #[inline(always)]
-    fn along(d: [Lanes; 4]) -> [Lanes; 4] {
+    fn along<L: Lanes>(d: [L; 4]) -> [L; 4] {
         [d[0] - d[2], d[2] + d[1], d[2] - d[1], d[3] - d[1]]
     }
 }
 
 impl<const N: usize> Along<N, 6> for Evaluate {
     #[inline(always)]
-    fn along(d: [Lanes; N]) -> [Lanes; 6] {
+    fn along<L: Lanes>(d: [L; N]) -> [L; 6] {
         let [near, near_odd] = halves(d, NEAR);
         let [far, far_odd] = halves(d, FAR);
         [
@@ -94,7 +94,7 @@ impl<const N: usize> Along<N, 6> for Evaluate {
 
 impl<const N: usize> Along<N, 4> for Evaluate {
     #[inline(always)]
-    fn along(d: [Lanes; N]) -> [Lanes; 4] {
+    fn along<L: Lanes>(d: [L; N]) -> [L; 4] {
         let [even, odd] = halves(d, 1.0);
         [d[0], (even + odd) * 0.5, (even - odd) * 0.5, d[N - 1]]
     }
@@ -102,8 +102,8 @@ impl<const N: usize> Along<N, 4> for Evaluate {
 
 /// The even and the odd powers of the polynomial with these coefficients at a point.
 #[inline(always)]
-fn halves<const N: usize>(d: [Lanes; N], point: f32) -> [Lanes; 2] {
-    let mut halves = [Lanes::ZERO; 2];
+fn halves<L: Lanes, const N: usize>(d: [L; N], point: f32) -> [L; 2] {
+    let mut halves = [L::all(0.0); 2];
     let mut power = 1.0;
     for k in 0..N {
         halves[k % 2] = halves[k % 2] + d[k] * power;
@@ -114,10 +114,10 @@ fn halves<const N: usize>(d: [Lanes; N], point: f32) -> [Lanes; 2] {
 
 impl<const N: usize> Along<6, N> for Interpolate {
     #[inline(always)]
-    fn along(m: [Lanes; 6]) -> [Lanes; N] {
+    fn along<L: Lanes>(m: [L; 6]) -> [L; N] {
         let near = [m[1] + m[2], m[1] - m[2]];
         let far = [m[3] + m[4], m[3] - m[4]];
-        let mut coefficients = [Lanes::ZERO; N];
+        let mut coefficients = [L::all(0.0); N];
         let (mut near_power, mut far_power) = (1.0, 1.0);
         for k in 0..N {
             coefficients[k] = near[k % 2] * near_power + far[k % 2] * far_power;
@@ -132,9 +132,9 @@ impl<const N: usize> Along<6, N> for Interpolate {
 
 impl<const N: usize> Along<4, N> for Interpolate {
     #[inline(always)]
-    fn along(m: [Lanes; 4]) -> [Lanes; N] {
+    fn along<L: Lanes>(m: [L; 4]) -> [L; N] {
         let near = [m[1] + m[2], m[1] - m[2]];
-        let mut coefficients = [Lanes::ZERO; N];
+        let mut coefficients = [L::all(0.0); N];
         for k in 0..N {
             coefficients[k] = near[k % 2];
         }

@@ -47,30 +47,45 @@ impl Window {
         (first.min(end)..end, (first * self.stride + x).saturating_sub(self.padding))
     }
 
-    /// One row of the result: the largest values, and where in their windows they stand.
+    /// One row of the result: the largest values, and where in their windows they stand. The columns of the plane come sorted
+    /// by their remainder by the stride, so that those of neighbouring windows are neighbours.
     #[inline(always)]
-    fn largest(&self, plane: &[f32], row: usize, y: &mut [f32], winners: &mut [f32]) {
+    fn largest(&self, sorted: &[f32], row: usize, y: &mut [f32], winners: &mut [f32]) {
+        let remainder = self.width.div_ceil(self.stride);
         winners.fill(NOBODY);
         for window_row in self.inside(row, self.height) {
             let source = row * self.stride + window_row - self.padding;
-            let source = &plane[source * self.width..][..self.width];
+            let source = &sorted[source * remainder * self.stride..][..remainder * self.stride];
             for window_column in 0..self.side {
                 let (columns, first) = self.columns(window_column);
                 if columns.is_empty() {
                     continue;
                 }
                 let challenger = (window_row * self.side + window_column) as f32;
-                let (y, winners) = (&mut y[columns.clone()], &mut winners[columns]);
-                let source = &source[first..];
-                if self.stride == 2 {
-                    // All but perhaps the last value come in pairs of which the first counts.
-                    let (pairs, last) = source.as_chunks::<2>();
-                    let (y, y_last) = y.split_at_mut(pairs.len().min(y.len()));
-                    let (winners, winners_last) = winners.split_at_mut(y.len());
-                    challenge(y, winners, challenger, pairs.iter().map(|pair| pair[0]));
-                    challenge(y_last, winners_last, challenger, last.iter().copied());
-                } else {
-                    challenge(y, winners, challenger, source.iter().copied().step_by(self.stride));
+                let values = &source[first % self.stride * remainder + first / self.stride..];
+                challenge(&mut y[columns.clone()], &mut winners[columns], challenger, values);
+            }
+        }
+    }
+
+    /// Sorts the columns of a plane, row by row.
+    #[inline(always)]
+    fn sort(&self, plane: &[f32], sorted: &mut [f32]) {
+        let remainder = self.width.div_ceil(self.stride);
+        let rows = plane.chunks_exact(self.width).zip(sorted.chunks_exact_mut(remainder * self.stride));
+        for (row, sorted) in rows {
+            if self.stride == 2 {
+                let (even, odd) = sorted.split_at_mut(remainder);
+                let (pairs, last) = row.as_chunks::<2>();
+                for ((pair, even), odd) in pairs.iter().zip(&mut *even).zip(odd) {
+                    *even = pair[0];
+                    *odd = pair[1];
+                }
+                even[pairs.len()..].copy_from_slice(last);
+            } else {
+                for (first, sorted) in sorted.chunks_exact_mut(remainder).enumerate().take(self.width) {
+                    let values = row[first..].iter().step_by(self.stride);
+                    sorted.iter_mut().zip(values).for_each(|(sorted, value)| *sorted = *value);
                 }
             }
         }
@@ -121,10 +136,10 @@ const NOBODY: f32 = 255.0;
 
 /// Takes the challenger's values where they are larger, or the first ones. NaN is larger than any number.
 #[inline(always)]
-fn challenge(y: &mut [f32], winners: &mut [f32], challenger: f32, values: impl Iterator<Item = f32>) {
+fn challenge(y: &mut [f32], winners: &mut [f32], challenger: f32, values: &[f32]) {
     for ((y, winner), value) in y.iter_mut().zip(winners).zip(values) {
-        let wins = (*winner == NOBODY) | (value > *y) | value.is_nan();
-        *y = if wins { value } else { *y };
+        let wins = (*winner == NOBODY) | (*value > *y) | value.is_nan();
+        *y = if wins { *value } else { *y };
         *winner = if wins { challenger } else { *winner };
     }
 }
@@ -159,13 +174,16 @@ pub fn forward(window: &Window, x: &[f32]) -> (Vec<f32>, Vec<u8>) {
     y.par_chunks_mut(out_plane).zip(winners.par_chunks_mut(out_plane)).zip(x.par_chunks(plane)).for_each(
         |((y, winners), x)| {
             // Places as f32 at first, so that the compiler can keep values and places in lanes of one width.
-            scratch::with(out_width, |places| {
+            let sorted = window.height * window.width.next_multiple_of(window.stride);
+            scratch::with(sorted + out_width, |buffer| {
+                let (sorted, places) = buffer.split_at_mut(sorted);
                 vectorize(|| {
+                    window.sort(x, sorted);
                     let rows = y.chunks_exact_mut(out_width).zip(winners.chunks_exact_mut(out_width));
                     for (row, (y, winners)) in rows.enumerate() {
-                        window.largest(x, row, y, places);
+                        window.largest(sorted, row, y, places);
                         for (winner, place) in winners.iter_mut().zip(&*places) {
-                            *winner = *place as u8;
+                            *winner = *place as i32 as u8;
                         }
                     }
                 });
@@ -179,13 +197,18 @@ pub fn forward(window: &Window, x: &[f32]) -> (Vec<f32>, Vec<u8>) {
 pub fn add_input_gradient(window: &Window, winners: &[u8], dy: &[f32], dx: &mut [f32]) {
     let (plane, out_width) = (window.height * window.width, window.out_width());
     let out_plane = window.out_height() * out_width;
+    let places: Vec<usize> = (0..window.side * window.side)
+        .map(|place| place / window.side * window.width + place % window.side)
+        .collect();
     dx.par_chunks_mut(plane).zip(dy.par_chunks(out_plane)).zip(winners.par_chunks(out_plane)).for_each(
         |((dx, dy), winners)| {
-            for (at, (dy, &winner)) in dy.iter().zip(winners).enumerate() {
-                let (y, x) = (usize::from(winner) / window.side, usize::from(winner) % window.side);
-                let row = at / out_width * window.stride + y - window.padding;
-                let column = at % out_width * window.stride + x - window.padding;
-                dx[row * window.width + column] += dy;
+            let rows = dy.chunks_exact(out_width).zip(winners.chunks_exact(out_width));
+            for (row, (dy, winners)) in rows.enumerate() {
+                for (column, (dy, &winner)) in dy.iter().zip(winners).enumerate() {
+                    // The places of a window, in the padded plane; a winner never lies in the padding.
+                    let place = (row * window.width + column) * window.stride + places[usize::from(winner)];
+                    dx[place - window.padding * (window.width + 1)] += dy;
+                }
             }
         },
     );

@@ -49,10 +49,9 @@ impl Packed {
         let (rows, depth) = a.shape();
         let mut values = vec![0.0; rows.next_multiple_of(ROWS) * depth];
         for (panel, values) in values.chunks_exact_mut(ROWS * depth).enumerate() {
-            let first = panel * ROWS;
-            for (i, values) in values.chunks_exact_mut(ROWS).enumerate() {
-                for (row, value) in (first..rows).zip(values) {
-                    *value = a.at(row, i);
+            for (place, row) in (panel * ROWS..rows.min((panel + 1) * ROWS)).enumerate() {
+                for (value, a) in values[place..].iter_mut().step_by(ROWS).zip(a.row(row)) {
+                    *value = a;
                 }
             }
         }
@@ -69,6 +68,13 @@ pub struct Rows<'a> {
     pub starts: &'a [usize],
     /// How long each is.
     pub width: usize,
+}
+
+impl Rows<'_> {
+    /// Whether they follow each other, and are so short that the cache has a place for each.
+    fn are_one_stripe(&self) -> bool {
+        self.width <= COLUMNS && self.starts.windows(2).all(|rows| rows[1] == rows[0] + self.width)
+    }
 }
 
 /// Stores a b in rows of `out` that begin `step` values apart; `finish` takes the rows for channels from `first` on.
@@ -120,14 +126,19 @@ impl<F: Finish> Sweep<'_, F> {
         three: impl Fn(&[f32], &[f32], &[usize], Sums, &mut Tile),
     ) {
         let (depth, b) = (self.a.depth, self.b);
+        let lie_well = self.a.rows <= FEW_ROWS || b.are_one_stripe();
         let mut done = 0;
         while done < b.width {
-            let vectors = if b.width - done <= 2 * LANES { 2 } else { 3 };
+            // Four vectors are two tiles of two.
+            let vectors = match (b.width - done).div_ceil(LANES) {
+                1 | 2 | 4 => 2,
+                _ => 3,
+            };
             let columns = vectors * LANES;
             // The last tile begins early enough to be whole, and leaves what is stored already.
             let at = done.min(b.width.saturating_sub(columns));
             let count = columns.min(b.width - at);
-            if count == columns && self.a.rows <= FEW_ROWS {
+            if count == columns && lie_well {
                 match vectors {
                     2 => self.stripe(at, done, count, &b.values[at..], b.starts, &two),
                     _ => self.stripe(at, done, count, &b.values[at..], b.starts, &three),

@@ -1,13 +1,15 @@
 //! Where the tiles of Winograd's method lie in planes of numbers, and the two ways between them: values under
 //! tiles to values at points, and values at points to what a tile stores.
 
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::finish::Finish;
 use super::geometry::Geometry;
-use super::lanes::{LANES, Lanes, vectorize};
+use super::lanes::{LANES, Lanes, Loop, SHORT, run_at};
+use super::level::{Level, prefetch};
 use super::points::{Along, Interpolate, both};
 use super::scratch;
-
-/// How many tiles, at least, share one matrix product.
-const ENOUGH_TILES: usize = 128;
 
 /// What is read and what is written, plane by plane.
 pub struct Planes {
@@ -47,13 +49,13 @@ impl Planes {
         Tiles::new(samples, (self.to.0.div_ceil(M), self.to.1.div_ceil(M)), M)
     }
 
-    /// How many samples go together.
-    pub fn samples_together<const M: usize>(&self) -> usize {
-        ENOUGH_TILES.div_ceil(self.to.0.div_ceil(M) * self.to.1.div_ceil(M))
+    /// How many samples have at least so many tiles.
+    pub fn samples_together<const M: usize>(&self, tiles: usize) -> usize {
+        tiles.div_ceil(self.to.0.div_ceil(M) * self.to.1.div_ceil(M))
     }
 }
 
-/// The tiles of some samples.
+/// The tiles of some samples, in vectors of as many as there are lanes.
 pub struct Tiles {
     samples: usize,
     /// First row and column of the last tile of a plane.
@@ -84,49 +86,223 @@ impl Tiles {
     pub fn width(&self) -> usize {
         self.places.len()
     }
+
+    /// How many tiles lie together in each stripe: two or three vectors, or one if there are no more, as products like them.
+    fn stripes(&self) -> impl Iterator<Item = usize> {
+        let mut left = self.width() / LANES;
+        std::iter::from_fn(move || {
+            let vectors = match left {
+                0 => return None,
+                4 => 2,
+                _ => left.min(3),
+            };
+            left -= vectors;
+            Some(vectors * LANES)
+        })
+    }
 }
 
-/// Transforms the N x N values under each tile of one channel, `before` rows and columns before its place;
+/// How the values at the points of some channels lie in memory.
+pub trait Layout {
+    /// Where a vector of tiles of a channel lies for the first point, and how far it is from there to the next point.
+    fn place(&self, channel: usize, vector: usize) -> (usize, usize);
+}
+
+/// Stripe by stripe, point by point, channel by channel: as the products read and write them. Behind each point a line is
+/// left free, because points that lie a power of two apart would fall into the same few places of the cache.
+pub struct Striped {
+    /// How many tiles each stripe has, and where it begins.
+    stripes: Vec<(usize, usize)>,
+    /// Of each vector, how many tiles its stripe has, and where it lies for the first channel and point.
+    vectors: Vec<(usize, usize)>,
+    channels: usize,
+    /// Values of all of them.
+    pub len: usize,
+}
+
+impl Striped {
+    /// The layout for these tiles.
+    pub fn new(tiles: &Tiles, channels: usize, points: usize) -> Striped {
+        let mut striped = Striped { stripes: Vec::new(), vectors: Vec::new(), channels, len: 0 };
+        for count in tiles.stripes() {
+            striped.stripes.push((count, striped.len));
+            striped.vectors.extend((0..count).step_by(LANES).map(|at| (count, striped.len + at)));
+            striped.len += points * (count * channels + LANES);
+        }
+        striped
+    }
+
+    /// The values of all channels at a point, stripe by stripe, and how many tiles each has.
+    pub fn at(&self, point: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+        self.stripes.iter().map(move |&(count, start)| {
+            let len = count * self.channels;
+            let first = start + point * (len + LANES);
+            (count, first..first + len)
+        })
+    }
+}
+
+impl Layout for Striped {
+    #[inline(always)]
+    fn place(&self, channel: usize, vector: usize) -> (usize, usize) {
+        let (count, first) = self.vectors[vector];
+        (first + channel * count, count * self.channels + LANES)
+    }
+}
+
+/// Point by point, and all tiles of a channel in a row, for a few channels: as dot products read them. Here too a line is left
+/// free behind each point.
+pub struct InRows {
+    width: usize,
+    points: usize,
+}
+
+impl InRows {
+    /// How many channels lie together.
+    pub const TOGETHER: usize = 16;
+
+    /// The layout for these tiles.
+    pub fn new(tiles: &Tiles, points: usize) -> InRows {
+        InRows { width: tiles.width(), points }
+    }
+
+    /// Values of the channels that lie together.
+    pub fn len(&self) -> usize {
+        self.points * self.step()
+    }
+
+    /// From a point to the next one.
+    fn step(&self) -> usize {
+        InRows::TOGETHER * self.width + LANES
+    }
+
+    /// Where the rows of all channels begin at a point, of channels that follow each other in this way.
+    pub fn starts(&self, channels: usize, point: usize) -> Vec<usize> {
+        let row = |channel: usize| channel % InRows::TOGETHER * self.width;
+        (0..channels)
+            .map(|channel| channel / InRows::TOGETHER * self.len() + point * self.step() + row(channel))
+            .collect()
+    }
+}
+
+impl Layout for InRows {
+    #[inline(always)]
+    fn place(&self, channel: usize, vector: usize) -> (usize, usize) {
+        (channel * self.width + vector * LANES, self.step())
+    }
+}
+
+/// Transforms the N x N values under each tile, which begin `before` rows and columns before its place, for some channels;
 /// zero beyond the edges.
 pub fn transform<'a, Map: Along<N, SIDE>, const N: usize, const SIDE: usize>(
     tiles: &Tiles,
-    (height, width): (usize, usize),
-    before: isize,
-    plane: impl Fn(usize) -> &'a [f32],
-    to: &mut [f32], // (points, tiles)
+    (size, before): ((usize, usize), isize),
+    planes: impl Fn(usize, usize) -> &'a [f32], // of a channel and a sample
+    channels: Range<usize>,
+    (to, layout): (&mut [f32], &impl Layout),
+    level: Level,
 ) {
-    let (padded_height, padded_width) = (tiles.reach.0 + N, tiles.reach.1 + N);
-    let size = padded_height * padded_width;
-    let (skip, shift) = (before.min(0).unsigned_abs(), before.max(0).unsigned_abs());
-    let columns = (width - skip).min(padded_width - shift);
-    scratch::with(tiles.samples * size, |padded| {
+    let padded = (tiles.reach.0 + N, tiles.reach.1 + N);
+    let frame = Frame {
+        size,
+        padded,
+        skip: before.min(0).unsigned_abs(),
+        shift: before.max(0).unsigned_abs(),
+        columns: 0,
+    };
+    let columns = (size.1 - frame.skip).min(padded.1 - frame.shift);
+    let frame = Frame { columns, ..frame };
+    // Behind the last row lie a few more zeros, because rows are read in fours.
+    scratch::with(tiles.samples * frame.len() + SHORT, |padded| {
         padded.fill(0.0);
-        for (sample, padded) in padded.chunks_exact_mut(size).enumerate() {
-            let rows = plane(sample).chunks_exact(width).take(height).skip(skip);
-            for (row, padded) in rows.zip(padded.chunks_exact_mut(padded_width).skip(shift)) {
-                padded[shift..][..columns].copy_from_slice(&row[skip..][..columns]);
+        for (channel, plane) in channels.enumerate() {
+            for (sample, padded) in padded.chunks_exact_mut(frame.len()).take(tiles.samples).enumerate() {
+                frame.fill(planes(plane, sample), padded);
             }
+            let map = PhantomData::<Map>;
+            let work =
+                Transform::<_, _, N, SIDE> { tiles, frame, padded, layout, channel, to: &mut *to, map };
+            run_at(level, work);
         }
-        vectorize(|| {
-            for (block, places) in tiles.places.chunks_exact(LANES).enumerate() {
-                let mut tile = [[Lanes::ZERO; N]; N];
-                for (l, &(sample, row, column)) in places.iter().enumerate() {
-                    let padded = &padded[sample * size + row * padded_width + column..];
-                    let padded = &padded[..(N - 1) * padded_width + N];
-                    for r in 0..N {
-                        for c in 0..N {
-                            tile[r][c].0[l] = padded[r * padded_width + c];
-                        }
-                    }
-                }
-                let points: [[Lanes; SIDE]; SIDE] = both::<Map, N, SIDE>(&tile);
-                for (point, values) in points.as_flattened().iter().enumerate() {
-                    to[point * tiles.width() + block * LANES..][..LANES].copy_from_slice(&values.0);
-                }
-            }
-        });
     });
 }
+
+/// A plane with zeros around it.
+#[derive(Clone, Copy)]
+struct Frame {
+    /// Rows and columns of the plane.
+    size: (usize, usize),
+    /// Rows and columns with the zeros.
+    padded: (usize, usize),
+    /// Rows and columns of the plane that are left out at the beginning.
+    skip: usize,
+    /// Rows and columns of zeros at the beginning.
+    shift: usize,
+    /// Values of a row that are copied.
+    columns: usize,
+}
+
+impl Frame {
+    fn len(&self) -> usize {
+        self.padded.0 * self.padded.1
+    }
+
+    /// Copies a plane in.
+    fn fill(&self, plane: &[f32], padded: &mut [f32]) {
+        let Frame { size, skip, shift, columns, .. } = *self;
+        let rows = plane.chunks_exact(size.1).take(size.0).skip(skip);
+        for (row, padded) in rows.zip(padded.chunks_exact_mut(self.padded.1).skip(shift)) {
+            padded[shift..][..columns].copy_from_slice(&row[skip..][..columns]);
+        }
+    }
+}
+
+struct Transform<'a, Map, L, const N: usize, const SIDE: usize> {
+    tiles: &'a Tiles,
+    frame: Frame,
+    padded: &'a [f32],
+    layout: &'a L,
+    channel: usize,
+    to: &'a mut [f32],
+    map: PhantomData<Map>,
+}
+
+impl<Map: Along<N, SIDE>, To: Layout, const N: usize, const SIDE: usize> Loop
+    for Transform<'_, Map, To, N, SIDE>
+{
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let width = self.frame.padded.1;
+        for (vector, places) in self.tiles.places.as_chunks::<LANES>().0.iter().enumerate() {
+            // The places of its values come while it is computed: they are too far apart for the machine to foresee.
+            let (first, step) = self.layout.place(self.channel, vector);
+            (0..SIDE * SIDE).for_each(|point| prefetch(self.to, first + point * step));
+            let mut starts = [0; LANES];
+            for (start, (sample, row, column)) in starts.iter_mut().zip(places) {
+                *start = sample * self.frame.len() + row * width + column;
+            }
+            let mut tile = [[L::all(0.0); N]; N];
+            for row in &mut tile {
+                for c in (0..N).step_by(SHORT) {
+                    let columns = L::columns(&self.padded[c..], &starts);
+                    for (to, column) in row[c..].iter_mut().zip(columns) {
+                        *to = column;
+                    }
+                }
+                for start in &mut starts {
+                    *start += width;
+                }
+            }
+            let points: [[L; SIDE]; SIDE] = both::<Map, L, N, SIDE>(&tile);
+            for (point, values) in points.as_flattened().iter().enumerate() {
+                values.store(self.to[first + point * step..].first_chunk_mut().expect(WHOLE));
+            }
+        }
+    }
+}
+
+/// Why a vector can be loaded or stored.
+const WHOLE: &str = "layouts have room for whole vectors";
 
 /// Where the tiles of one channel go, in every sample.
 #[derive(Clone, Copy)]
@@ -140,29 +316,84 @@ pub struct Plane {
 }
 
 /// Brings the products of one channel back from the points, and stores what lies within its planes of y.
-#[inline(always)]
-pub fn write_tiles<const M: usize, const SIDE: usize, P>(
+pub fn write_tiles<const M: usize, const SIDE: usize, F: Finish>(
     tiles: &Tiles,
-    from: &[f32], // (points, tiles)
-    Plane { channel, channels, size: (height, width) }: Plane,
-    y: &mut [P],
-    store: impl Fn(&mut P, f32),
+    (from, layout): (&[f32], &impl Layout),
+    plane: Plane,
+    (y, finish): (&mut [F::Place], &F),
+    level: Level,
 ) where
     Interpolate: Along<SIDE, M>,
 {
-    for (block, places) in tiles.places.chunks_exact(LANES).enumerate() {
-        let mut points = [[Lanes::ZERO; SIDE]; SIDE];
-        for (point, values) in points.as_flattened_mut().iter_mut().enumerate() {
-            values.0.copy_from_slice(&from[point * tiles.width() + block * LANES..][..LANES]);
-        }
-        let tile: [[Lanes; M]; M] = both::<Interpolate, SIDE, M>(&points);
-        let count = LANES.min(tiles.count - block * LANES);
-        for (l, &(sample, row, column)) in places[..count].iter().enumerate() {
-            let plane = &mut y[(sample * channels + channel) * height * width..][..height * width];
-            for (r, values) in tile.iter().enumerate().take(height - row) {
-                let to = &mut plane[(row + r) * width + column..(row + r + 1) * width];
-                for (to, value) in to.iter_mut().zip(values) {
-                    store(to, value.0[l]);
+    run_at(level, Write::<_, F, M, SIDE> { tiles, from, layout, plane, y, finish });
+}
+
+struct Write<'a, From, F: Finish, const M: usize, const SIDE: usize> {
+    tiles: &'a Tiles,
+    from: &'a [f32],
+    layout: &'a From,
+    plane: Plane,
+    y: &'a mut [F::Place],
+    finish: &'a F,
+}
+
+impl<From: Layout, F: Finish, const M: usize, const SIDE: usize> Loop for Write<'_, From, F, M, SIDE>
+where
+    Interpolate: Along<SIDE, M>,
+{
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Plane { channel, channels, size: (height, width) } = self.plane;
+        let map = self.finish.map(channel);
+        let places = self.tiles.places.as_chunks::<LANES>().0.iter();
+        for (vector, places) in places.enumerate() {
+            // The next ones come meanwhile: they are too far apart for the machine to foresee.
+            let next = (vector + 1) * LANES < self.tiles.width();
+            let (next, step) = if next {
+                self.layout.place(channel, vector + 1)
+            } else {
+                self.layout.place((channel + 1) % channels, 0)
+            };
+            (0..SIDE * SIDE).for_each(|point| prefetch(self.from, next + point * step));
+            let (first, step) = self.layout.place(channel, vector);
+            let mut points = [[L::all(0.0); SIDE]; SIDE];
+            for (point, values) in points.as_flattened_mut().iter_mut().enumerate() {
+                *values = L::load(self.from[first + point * step..].first_chunk().expect(WHOLE));
+            }
+            let tile: [[L; M]; M] = both::<Interpolate, L, SIDE, M>(&points);
+            let mut rows = [[[[0.0; SHORT]; 2]; M]; LANES];
+            for (r, values) in tile.iter().enumerate() {
+                for (part, values) in values.chunks(SHORT).enumerate() {
+                    let mut columns = [L::all(0.0); SHORT];
+                    for (column, value) in columns.iter_mut().zip(values) {
+                        let mut lanes = [0.0; LANES];
+                        value.store(&mut lanes);
+                        for l in 0..LANES {
+                            lanes[l] = map(lanes[l]);
+                        }
+                        *column = L::load(&lanes);
+                    }
+                    for (rows, short) in rows.iter_mut().zip(L::rows(columns)) {
+                        rows[r][part] = short;
+                    }
+                }
+            }
+            let count = LANES.min(self.tiles.count - vector * LANES);
+            for (rows, &(sample, row, column)) in rows[..count].iter().zip(places) {
+                let first = ((sample * channels + channel) * height + row) * width + column;
+                let count = M.min(width - column);
+                for (r, values) in rows.iter().enumerate().take(height - row) {
+                    let to = &mut self.y[first + r * width..];
+                    if count == M {
+                        let to: &mut [F::Place; M] = to.first_chunk_mut().expect(WHOLE);
+                        for i in 0..M {
+                            F::keep(&mut to[i], values[i / SHORT][i % SHORT]);
+                        }
+                    } else {
+                        for (to, value) in to[..count].iter_mut().zip(values.as_flattened()) {
+                            F::keep(to, *value);
+                        }
+                    }
                 }
             }
         }

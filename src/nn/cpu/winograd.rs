@@ -12,21 +12,28 @@ use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
+use super::dots::{Strips, add_dots};
 use super::finish::{Finish, Output, Stored};
 use super::geometry::Geometry;
-use super::lanes::{LANES, Lanes, vectorize};
+use super::lanes::{LANES, Lanes, Loop, run_at};
 use super::level::Level;
-use super::matrix::{Matrix, add_product};
+use super::matrix::Matrix;
 use super::points::{Along, Evaluate, Interpolate, Windows, both};
 use super::product::{Packed, Rounding, Rows, multiply};
 use super::scratch;
-use super::tiles::{Plane, Planes, transform, write_tiles};
+use super::tiles::{InRows, Plane, Planes, Striped, transform, write_tiles};
 
 /// Fewer channels than these do not repay the transforms.
 const ENOUGH_CHANNELS: usize = 32;
 
 /// Rows and columns of the inputs under a tile of the gradients.
 const SIDE: usize = 6;
+
+/// How many tiles, at least, share one product.
+const ENOUGH_TILES: usize = 96;
+
+/// How many tiles, at least, share one dot product in the gradient of the filters, because each has to be added to those of others.
+const ENOUGH_DOTS: usize = 512;
 
 /// A convolution this method takes.
 pub enum Tiling {
@@ -72,11 +79,11 @@ impl Tiling {
     }
 
     /// The gradient of the filters.
-    pub fn filter_gradient(&self, g: &Geometry, x: &[f32], dy: &[f32]) -> Vec<f32> {
+    pub fn filter_gradient(&self, g: &Geometry, x: &[f32], dy: &[f32], level: Level) -> Vec<f32> {
         match self {
-            Tiling::Two => filter_gradient::<2, 5>(g, x, dy),
-            Tiling::Three => filter_gradient::<3, 4>(g, x, dy),
-            Tiling::Four => filter_gradient::<4, 3>(g, x, dy),
+            Tiling::Two => filter_gradient::<2, 5>(g, x, dy, level),
+            Tiling::Three => filter_gradient::<3, 4>(g, x, dy, level),
+            Tiling::Four => filter_gradient::<4, 3>(g, x, dy, level),
         }
     }
 
@@ -128,37 +135,50 @@ impl<F: Finish, Then> Pass<F, Then> {
         const { assert!(R + M == SIDE + 1) };
         let points = SIDE * SIDE;
         let (inputs, outputs) = self.planes.channels;
-        let filters: Vec<Packed> = evaluate_filters::<R, SIDE>(filters)
-            .par_chunks(outputs * inputs)
-            .map(|filters| Packed::new(Matrix::new(filters, outputs, inputs), self.level))
-            .collect();
+        let filters = evaluate_filters::<R, SIDE>(filters, inputs, self.level);
+        let at = |point: usize| Matrix::spaced(&filters[point * inputs..], outputs, inputs, points * inputs);
+        let filters: Vec<Packed> =
+            (0..points).into_par_iter().map(|point| Packed::new(at(point), self.level)).collect();
         let (from, to) = (self.planes.from.0 * self.planes.from.1, self.planes.to.0 * self.planes.to.1);
-        let together = self.planes.samples_together::<M>();
+        let together = self.planes.samples_together::<M>(ENOUGH_TILES);
         let samples = y.par_chunks_mut(together * outputs * to).zip(x.par_chunks(together * inputs * from));
         samples
             .enumerate()
             .flat_map_iter(|(number, (y, x))| {
                 let tiles = self.planes.tiles::<M>(y.len() / (outputs * to));
-                let row = points * tiles.width();
-                scratch::with(inputs * row, |transformed| {
-                    scratch::with(outputs * row, |products| {
-                        for (channel, row) in transformed.chunks_exact_mut(row).enumerate() {
-                            let plane = |sample: usize| &x[(sample * inputs + channel) * from..][..from];
-                            let Planes { from, before, .. } = self.planes;
-                            transform::<Windows, SIDE, SIDE>(&tiles, from, before, plane, row);
-                        }
-                        let starts: Vec<usize> = (0..inputs).map(|channel| channel * row).collect();
+                let reading = Striped::new(&tiles, inputs, points);
+                let writing = Striped::new(&tiles, outputs, points);
+                scratch::with(reading.len, |transformed| {
+                    scratch::with(writing.len, |products| {
+                        let plane =
+                            |channel: usize, sample: usize| &x[(sample * inputs + channel) * from..][..from];
+                        let Planes { from, before, .. } = self.planes;
+                        transform::<Windows, SIDE, SIDE>(
+                            &tiles,
+                            (from, before),
+                            plane,
+                            0..inputs,
+                            (transformed, &reading),
+                            self.level,
+                        );
                         for (point, filters) in filters.iter().enumerate() {
-                            let at = point * tiles.width();
-                            let values = &transformed[at..];
-                            let tiles = Rows { values, starts: &starts, width: tiles.width() };
-                            multiply(filters, tiles, self.rounding, &mut products[at..], row, (0, &Stored));
+                            for ((width, from), (_, to)) in reading.at(point).zip(writing.at(point)) {
+                                let starts: Vec<usize> = (0..inputs).map(|channel| channel * width).collect();
+                                let tiles = Rows { values: &transformed[from], starts: &starts, width };
+                                multiply(
+                                    filters,
+                                    tiles,
+                                    self.rounding,
+                                    &mut products[to],
+                                    width,
+                                    (0, &Stored),
+                                );
+                            }
                         }
-                        for (channel, row) in products.chunks_exact(row).enumerate() {
+                        for channel in 0..outputs {
                             let plane = Plane { channel, channels: outputs, size: self.planes.to };
-                            vectorize(|| {
-                                write_tiles::<M, SIDE, _>(&tiles, row, plane, y, self.finish.of(channel));
-                            });
+                            let to = (&mut *y, &self.finish);
+                            write_tiles::<M, SIDE, _>(&tiles, (products, &writing), plane, to, self.level);
                         }
                     });
                 });
@@ -170,82 +190,149 @@ impl<F: Finish, Then> Pass<F, Then> {
 }
 
 /// The gradient of the filters (out, in, R, R).
-fn filter_gradient<const R: usize, const M: usize>(g: &Geometry, x: &[f32], dy: &[f32]) -> Vec<f32> {
+fn filter_gradient<const R: usize, const M: usize>(
+    g: &Geometry,
+    x: &[f32],
+    dy: &[f32],
+    level: Level,
+) -> Vec<f32> {
     let planes = Planes::forward(g);
     let points = SIDE * SIDE;
     let (inputs, outputs) = g.channels;
-    let together = planes.samples_together::<M>();
+    let together = planes.samples_together::<M>(ENOUGH_DOTS);
     let mut products = vec![0.0; points * outputs * inputs];
     // Groups of samples one after the other, each in parallel over channels and points: so the order of
     // additions is the same for any number of threads.
     for (x, dy) in x.chunks(together * g.sample()).zip(dy.chunks(together * g.out_sample())) {
-        let samples = x.len() / g.sample();
-        let tiles = planes.tiles::<M>(samples);
-        let row = points * tiles.width();
-        scratch::with(inputs * row, |x_tiles| {
-            scratch::with(outputs * row, |dy_tiles| {
-                x_tiles.par_chunks_mut(row).enumerate().for_each(|(channel, to)| {
+        let tiles = planes.tiles::<M>(x.len() / g.sample());
+        let layout = InRows::new(&tiles, points);
+        let len = |channels: usize| channels.div_ceil(InRows::TOGETHER) * layout.len();
+        scratch::with(len(inputs), |x_tiles| {
+            scratch::with(len(outputs), |dy_tiles| {
+                let few = |block: usize, channels: usize| {
+                    block * InRows::TOGETHER..channels.min((block + 1) * InRows::TOGETHER)
+                };
+                x_tiles.par_chunks_mut(layout.len()).enumerate().for_each(|(block, to)| {
                     let space = g.height * g.width;
-                    let plane = |sample: usize| &x[sample * g.sample() + channel * space..][..space];
-                    transform::<Windows, SIDE, SIDE>(&tiles, planes.from, planes.before, plane, to);
+                    let plane =
+                        |channel: usize, sample: usize| &x[sample * g.sample() + channel * space..][..space];
+                    let channels = few(block, inputs);
+                    transform::<Windows, SIDE, SIDE>(
+                        &tiles,
+                        (planes.from, planes.before),
+                        plane,
+                        channels,
+                        (to, &layout),
+                        level,
+                    );
                 });
-                dy_tiles.par_chunks_mut(row).enumerate().for_each(|(channel, to)| {
+                dy_tiles.par_chunks_mut(layout.len()).enumerate().for_each(|(block, to)| {
                     let space = g.out_space();
-                    let plane = |sample: usize| &dy[sample * g.out_sample() + channel * space..][..space];
-                    transform::<Evaluate, M, SIDE>(&tiles, planes.to, 0, plane, to);
+                    let plane = |channel: usize, sample: usize| {
+                        &dy[sample * g.out_sample() + channel * space..][..space]
+                    };
+                    let channels = few(block, outputs);
+                    transform::<Evaluate, M, SIDE>(
+                        &tiles,
+                        (planes.to, 0),
+                        plane,
+                        channels,
+                        (to, &layout),
+                        level,
+                    );
                 });
                 products.par_chunks_mut(outputs * inputs).enumerate().for_each(|(point, products)| {
-                    let at = point * tiles.width();
-                    add_product(
-                        Matrix::spaced(&dy_tiles[at..], outputs, tiles.count, row),
-                        Matrix::spaced(&x_tiles[at..], inputs, tiles.count, row).transposed(),
-                        products,
-                    );
+                    let dy = Strips { values: dy_tiles, starts: &layout.starts(outputs, point), step: 0 };
+                    let x = Strips { values: x_tiles, starts: &layout.starts(inputs, point), step: 0 };
+                    add_dots(dy, x, (1, tiles.count), products, level);
                 });
             });
         });
     }
     let mut dw = vec![0.0; outputs * g.filter()];
     dw.par_chunks_mut(LANES * R * R).enumerate().for_each(|(block, dw)| {
-        vectorize(|| {
-            let mut tile = [[Lanes::ZERO; SIDE]; SIDE];
-            for l in 0..dw.len() / (R * R) {
-                for (point, value) in tile.as_flattened_mut().iter_mut().enumerate() {
-                    value.0[l] = products[point * outputs * inputs + block * LANES + l];
-                }
-            }
-            let filters: [[Lanes; R]; R] = both::<Interpolate, SIDE, R>(&tile);
-            for (l, dw) in dw.chunks_exact_mut(R * R).enumerate() {
-                for (dw, value) in dw.iter_mut().zip(filters.as_flattened()) {
-                    *dw = value.0[l];
-                }
-            }
-        });
+        let products = &products[block * LANES..];
+        run_at(level, ToFilters::<R> { products, step: outputs * inputs, dw });
     });
     dw
 }
 
-/// G w G' for all pairs of channels, as (points, to, from).
-fn evaluate_filters<const R: usize, const SIDE: usize>(filters: &[f32]) -> Vec<f32>
+/// Brings the gradients of filters back from the points.
+struct ToFilters<'a, const R: usize> {
+    /// At each point, `step` values further.
+    products: &'a [f32],
+    step: usize,
+    dw: &'a mut [f32],
+}
+
+impl<const R: usize> Loop for ToFilters<'_, R>
+where
+    Interpolate: Along<SIDE, R>,
+{
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let count = self.dw.len() / (R * R);
+        let mut tile = [[L::all(0.0); SIDE]; SIDE];
+        for (point, value) in tile.as_flattened_mut().iter_mut().enumerate() {
+            let mut lanes = [0.0; LANES];
+            lanes[..count].copy_from_slice(&self.products[point * self.step..][..count]);
+            *value = L::load(&lanes);
+        }
+        let filters: [[L; R]; R] = both::<Interpolate, L, SIDE, R>(&tile);
+        for (i, value) in filters.as_flattened().iter().enumerate() {
+            let mut lanes = [0.0; LANES];
+            value.store(&mut lanes);
+            for (dw, value) in self.dw[i..].iter_mut().step_by(R * R).zip(lanes) {
+                *dw = value;
+            }
+        }
+    }
+}
+
+/// G w G' for all pairs of channels, as (to, points, from).
+fn evaluate_filters<const R: usize, const SIDE: usize>(
+    filters: &[f32],
+    inputs: usize,
+    level: Level,
+) -> Vec<f32>
 where
     Evaluate: Along<R, SIDE>,
 {
-    let pairs = filters.len() / (R * R);
-    let mut evaluated = vec![0.0; SIDE * SIDE * pairs];
-    vectorize(|| {
-        for (block, filters) in filters.chunks(LANES * R * R).enumerate() {
-            let mut tile = [[Lanes::ZERO; R]; R];
-            for (l, filter) in filters.chunks_exact(R * R).enumerate() {
-                for (value, &weight) in tile.as_flattened_mut().iter_mut().zip(filter) {
-                    value.0[l] = weight;
+    let mut evaluated = vec![0.0; SIDE * SIDE * filters.len() / (R * R)];
+    let outputs = evaluated.par_chunks_mut(SIDE * SIDE * inputs).zip(filters.par_chunks(inputs * R * R));
+    outputs.for_each(|(evaluated, filters)| run_at(level, AtPoints::<R, SIDE> { filters, evaluated }));
+    evaluated
+}
+
+/// Evaluates the filters of one output.
+struct AtPoints<'a, const R: usize, const SIDE: usize> {
+    filters: &'a [f32],       // (from, R, R)
+    evaluated: &'a mut [f32], // (points, from)
+}
+
+impl<const R: usize, const SIDE: usize> Loop for AtPoints<'_, R, SIDE>
+where
+    Evaluate: Along<R, SIDE>,
+{
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let inputs = self.filters.len() / (R * R);
+        for (block, filters) in self.filters.chunks(LANES * R * R).enumerate() {
+            let mut tile = [[L::all(0.0); R]; R];
+            for (i, value) in tile.as_flattened_mut().iter_mut().enumerate() {
+                let mut lanes = [0.0; LANES];
+                for (lane, weight) in lanes.iter_mut().zip(filters[i..].iter().step_by(R * R)) {
+                    *lane = *weight;
                 }
+                *value = L::load(&lanes);
             }
-            let points: [[Lanes; SIDE]; SIDE] = both::<Evaluate, R, SIDE>(&tile);
+            let points: [[L; SIDE]; SIDE] = both::<Evaluate, L, R, SIDE>(&tile);
             let count = filters.len() / (R * R);
-            for (point, values) in points.as_flattened().iter().enumerate() {
-                evaluated[point * pairs + block * LANES..][..count].copy_from_slice(&values.0[..count]);
+            for (point, value) in points.as_flattened().iter().enumerate() {
+                let mut lanes = [0.0; LANES];
+                value.store(&mut lanes);
+                self.evaluated[point * inputs + block * LANES..][..count].copy_from_slice(&lanes[..count]);
             }
         }
-    });
-    evaluated
+    }
 }
