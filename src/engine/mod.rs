@@ -4,6 +4,7 @@
 mod checkout;
 mod event;
 mod explain;
+mod inputs;
 mod job;
 mod key;
 mod outlook;

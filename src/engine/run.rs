@@ -8,7 +8,6 @@ use std::thread::Scope;
 use std::time::Instant;
 
 use super::event::{Detail, Event, Observer, StageEvent};
-use super::job;
 use super::key::KeyParts;
 use super::planner::{Decision, Planner, Verdict};
 use super::reason::Reason;
@@ -261,7 +260,7 @@ impl<'a> Run<'a> {
         let experiment = self.planner.experiment;
         let inputs = experiment.pipeline.stage(id).inputs.iter().map(|(port, source)| {
             let record = self.results[source.id.0].as_ref().expect("the inputs are known");
-            (port.clone(), job::input(self.planner.store, &record.outputs[&source.port]))
+            (port.clone(), record.outputs[&source.port].clone())
         });
         Worker {
             planner: self.planner,

@@ -37,6 +37,7 @@ mod live;
 mod lock;
 mod memo;
 mod owners;
+mod quarantine;
 mod record;
 mod repair;
 mod rules;
@@ -165,7 +166,12 @@ fn move_into_place(file: tempfile::NamedTempFile, path: &Path) -> Result<(), Err
     make_folder(dir)?;
     file.persist(path).map_err(|e| Error::at(Action::Write, path)(e.error))?;
     failpoint("renamed", path);
-    sync_dir(dir)?;
+    sync_name(path)
+}
+
+/// Makes the name of a file durable.
+fn sync_name(path: &Path) -> Result<(), Error> {
+    sync_dir(path.parent().expect("every file of the store lies in a folder of the store"))?;
     failpoint("name synced", path);
     Ok(())
 }

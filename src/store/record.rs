@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::failpoint::failpoint;
 use super::{Action, Artifact, Blob, Description, Digest, Error, Stamp, Store, hash_file, sealed};
 
 /// What stands for the port of a record's log, which no port is named: names have no blanks.
@@ -191,20 +190,6 @@ impl Store {
         self.unmark_lost(&record.key)
     }
 
-    /// Moves a blob that has wrong bytes out of the way, to be looked at or deleted by people.
-    ///
-    /// # Errors
-    /// If the store cannot be written.
-    pub fn quarantine(&self, digest: &Digest) -> Result<(), Error> {
-        let (from, to) = (self.blob_path(digest), self.make_dir("quarantine")?.join(digest.to_string()));
-        match fs::rename(&from, &to) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            outcome => outcome.map_err(Error::at(Action::Write, &to))?,
-        }
-        failpoint("set aside", &to);
-        Ok(())
-    }
-
     pub(super) fn record_path(&self, key: &Digest) -> PathBuf {
         self.beside_records(key, "json")
     }
@@ -234,6 +219,18 @@ impl Store {
     fn beside_records(&self, key: &Digest, extension: &str) -> PathBuf {
         let name = key.to_string();
         self.root.join("records").join(&name[..2]).join(format!("{name}.{extension}"))
+    }
+}
+
+impl Store {
+    /// The blob as it looks now, if its bytes are right; they are read only where the metadata has changed.
+    #[must_use]
+    pub fn check_blob(&self, blob: &Blob) -> Option<Blob> {
+        match health(&self.blob_path(&blob.digest), blob) {
+            Health::AsRecorded => Some(*blob),
+            Health::Moved(stamp) => Some(Blob { stamp, ..*blob }),
+            Health::Missing | Health::Changed => None,
+        }
     }
 }
 
