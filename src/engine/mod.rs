@@ -7,6 +7,7 @@ mod explain;
 mod inputs;
 mod job;
 mod key;
+mod logbook;
 mod outlook;
 mod outside;
 mod past;

@@ -6,9 +6,8 @@ use std::sync::OnceLock;
 
 use super::Experiment;
 use super::key::KeyParts;
-use super::state::State;
 use crate::pipeline::{StageId, StageName};
-use crate::store::{Digest, Record, RunLog, Store};
+use crate::store::{Digest, Record, RunLog, Store, Unfinished};
 
 /// Logs of a pipeline that are searched for who made an input once; older ones explain nothing that anybody remembers.
 const LOGS: usize = 50;
@@ -68,7 +67,7 @@ impl<'a> Past<'a> {
         let left = if self.has_failures { why() } else { None };
         left.or_else(|| {
             let how = self.last.as_ref()?.unfinished.get(stage)?;
-            (how == State::Failed.word()).then(|| "nothing is left that says why".to_owned())
+            (*how == Unfinished::Failed).then(|| "nothing is left that says why".to_owned())
         })
     }
 

@@ -165,12 +165,16 @@ fn with_what_is_left(error: StageError, slot: &Slot, aside: &Aside) -> StageErro
     // Whether that can be kept or not, the failure is what is to be told.
     let _ = slot.set_log_aside(aside);
     let _ = aside.end_log(&error.to_string());
+    StageError::message(kept_for_a_look(&error.to_string(), aside))
+}
+
+/// What is to be told of a failure, with what it left if it left anything.
+pub(super) fn kept_for_a_look(failure: &str, aside: &Aside) -> String {
     let names = aside.names();
     if names.is_empty() {
-        return StageError::Failed(error);
+        return failure.to_owned();
     }
-    let place = aside.path().display();
-    StageError::message(format!("{error}\n  kept for a look: {} in {place}", names.join(", ")))
+    format!("{failure}\n  kept for a look: {} in {}", names.join(", "), aside.path().display())
 }
 
 enum Turn {

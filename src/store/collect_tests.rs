@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Artifact, Blob, Digest, Record, Rules, RunEntry, RunLog, Store, Want};
+use super::{Artifact, Blob, Digest, Outcome, Record, Rules, RunEntry, RunLog, Store, Want};
 
 struct Fixture {
     _dir: tempfile::TempDir,
@@ -40,16 +40,9 @@ impl Fixture {
 
     /// Logs a run that ended with these results.
     fn log(&self, pipeline: &str, keys: &[Digest]) {
-        let entry = |key: &Digest| RunEntry { key: *key, state: "done".to_owned() };
+        let entry = |key: &Digest| RunEntry { key: *key, state: Outcome::Done };
         let stages = keys.iter().enumerate().map(|(n, key)| (format!("stage{n}"), entry(key))).collect();
-        let run = RunLog {
-            pipeline: pipeline.to_owned(),
-            started: 1,
-            seconds: 0.0,
-            stages,
-            unfinished: BTreeMap::new(),
-        };
-        self.store.log_run(&run).expect("writable");
+        self.store.log_run(&RunLog::new(pipeline, stages)).expect("writable");
     }
 
     fn sweep(&self, rules: &Rules) -> String {

@@ -166,3 +166,23 @@ fn a_cache_that_cannot_be_read_is_not_called_empty() {
         assert!(said.err.contains("Not a directory"), "{command}: {}{}", said.out, said.err);
     }
 }
+
+#[test]
+fn why_a_stage_could_not_begin_is_remembered() {
+    let text = "name: gone
+stages:
+  first: { uses: command, with: { run: rm FILE; echo > o, outs: { o: o } } }
+  second: { uses: command, in: { x: first }, with: { run: cp note o, deps: [note], outs: { o: o } } }
+";
+    let ws = Workspace::new("");
+    ws.write("note", "x");
+    ws.write("pipeline.yaml", text.replace("FILE", &ws.path("note").display().to_string()));
+    let ran = ws.run().failed(["second"]);
+    assert!(ran.error().contains("note: No such file or directory"), "{ran:#?}");
+    assert!(ran.error().contains("kept for a look: log.txt in "), "{ran:#?}");
+    ws.write("note", "x");
+    let why = "failed last time: note: No such file or directory";
+    ws.call(&["status", "pipeline.yaml"]).succeeds().says([why]);
+    ws.run().ran(["second"]);
+    assert!(!ws.path("cache/failed/gone/second").exists());
+}
