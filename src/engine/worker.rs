@@ -104,6 +104,7 @@ impl Worker<'_> {
         let made = job.made.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut record = made.into_record(&self.parts, &decl.ports.outputs)?;
         record.chain = chain_key;
+        record.reach = identity.growth.map(|growth| growth.length);
         record.log = slot.take_log()?;
         record.seconds = begun.elapsed().as_secs_f64();
         record.started = seconds_since_1970().saturating_sub(record.seconds as u64);

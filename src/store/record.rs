@@ -35,6 +35,9 @@ pub struct Record {
     /// The chain on which it lies, if it is a stop on a longer way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chain: Option<Digest>,
+    /// The position on that way that it lies at, or before which it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<u64>,
     /// How much of that way this computation went itself, in the units of its positions; the rest it found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub computed: Option<u64>,
@@ -63,6 +66,7 @@ impl Record {
             metrics: BTreeMap::new(),
             series: BTreeMap::new(),
             chain: None,
+            reach: None,
             computed: None,
             log: None,
             started: 0,
@@ -70,6 +74,12 @@ impl Record {
             peak_memory: None,
             tool: String::new(),
         }
+    }
+
+    /// Whether a position of a chain lies on the way to it.
+    #[must_use]
+    pub fn has_passed(&self, chain: &Digest, position: u64) -> bool {
+        self.chain == Some(*chain) && self.reach.is_none_or(|reach| position <= reach)
     }
 
     /// Its files: port, name and blob of each, those of the outputs first; the log's port is [`LOG`].
