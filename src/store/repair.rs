@@ -39,7 +39,7 @@ impl Store {
                     }
                     self.make_view(artifact)?;
                 }
-                Mending::Note | Mending::Relist => {}
+                Mending::Note | Mending::Relist | Mending::Forget => {}
             }
             lost.extend(&finding.lost);
             if !finding.lost.is_empty() {
@@ -51,7 +51,7 @@ impl Store {
             self.mark_lost(key)?;
         }
         let listed = |finding: &Finding| {
-            matches!(finding.mending, Mending::Relist)
+            matches!(finding.mending, Mending::Relist | Mending::Forget)
                 || ["runs", "seen", "trash"].iter().any(|folder| finding.file.starts_with(folder))
         };
         if report.findings.iter().any(listed) {
