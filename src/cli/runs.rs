@@ -134,7 +134,7 @@ fn no_run(name: &str, runs: &[Listed], cache: &Path) -> String {
 }
 
 /// What to say of a run that did not get a result of every stage: what stopped it, or how many it left out.
-fn unfinished(log: &RunLog) -> Option<String> {
+pub(super) fn unfinished(log: &RunLog) -> Option<String> {
     for (state, word) in [(Unfinished::Failed, "failed"), (Unfinished::Interrupted, "interrupted")] {
         let stages: Vec<&str> =
             log.unfinished.iter().filter(|(_, s)| **s == state).map(|(stage, _)| stage.as_str()).collect();

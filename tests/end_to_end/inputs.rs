@@ -1,5 +1,10 @@
 //! What becomes of a stage whose input does not stay what it was, although inputs are the store's own files.
 
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
 use crate::workspace::Workspace;
 
 /// Waits for a file that another stage makes.
@@ -26,7 +31,7 @@ stages:
     );
     let ran = ws.run().failed(["b"]);
     assert!(ran.error().contains("its input `d` was changed while it ran"), "{ran:#?}");
-    let evil = |path: &std::path::PathBuf| std::fs::read(path).is_ok_and(|bytes| bytes == b"evil\n");
+    let evil = |path: &std::path::PathBuf| fs::read(path).is_ok_and(|bytes| bytes == b"evil\n");
     assert!(!ws.files("data").iter().any(evil), "nobody is shown the wrong bytes");
     ws.set("b.run", "cp in/d/x o");
     ws.run().ran(["a", "b"]);
@@ -82,4 +87,53 @@ stages:
     let ran = ws.run().failed(["b"]);
     assert!(ran.error().contains("its input `x` was changed while it ran"), "{ran:#?}");
     ws.call(&["cache", "verify"]).succeeds();
+}
+
+#[test]
+fn a_failure_names_the_changed_input_as_well() {
+    let ws = Workspace::new(
+        r#"
+name: s
+stages:
+  a: { uses: command, with: { run: "echo A > o", outs: { o: o } } }
+  b: { uses: command, in: { x: a }, with: { run: "chmod u+w in/x; echo B > in/x; exit 3", outs: { o: o } } }
+"#,
+    );
+    let ran = ws.run().failed(["b"]);
+    let told = ran.error().contains("exit status: 3; its input `x` was changed while it ran");
+    assert!(told && ran.error().contains("kept for a look: directory, log.txt"), "{ran:#?}");
+}
+
+#[test]
+fn a_training_whose_input_is_changed_keeps_no_epoch_from_then_on() {
+    let ws = Workspace::new(
+        "
+name: t
+stages:
+  archive: { uses: synthesize, with: { train_per_class: 1, test_per_class: 1 } }
+  images: { uses: decode, in: { archive: archive } }
+  train: { uses: train, in: { train: images.train, val: images.test }, with: { model: lenet, epochs: 5000, batch: 10 } }
+",
+    );
+    let epochs = || {
+        let links = ws.files("cache/chains").into_iter().filter(|path| path.ends_with("link.json"));
+        let position =
+            |path: &std::path::PathBuf| -> Option<u64> { path.parent()?.file_name()?.to_str()?.parse().ok() };
+        links.filter_map(|path| position(&path)).max().unwrap_or(0)
+    };
+    let mut child = ws.start();
+    let since = Instant::now();
+    while epochs() == 0 {
+        assert!(since.elapsed() < Duration::from_secs(100), "no epoch was kept");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let file = ws.path("data/t/images/train/dataset.json");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("ours");
+    let mut file = fs::File::options().append(true).open(file).expect("writable");
+    file.write_all(b"\n").expect("writable");
+    assert_eq!(child.wait().expect("it ends").code(), Some(1));
+    assert!(epochs() < 5000);
+    let log = ws.read("cache/failed/t/train/log.txt");
+    assert!(log.contains("failed: its input `train` was changed while it ran"), "{log}");
+    ws.run_with(&["--stage", "images"]).ran(["images"]);
 }

@@ -23,6 +23,21 @@ fn a_pipe_among_the_outputs_fails_and_nobody_waits_for_it() {
 }
 
 #[test]
+fn what_a_command_did_not_leave_is_told_by_its_name() {
+    for (run, outs, told) in [
+        ("ln -s nowhere o", "{ o: o }", "`o`, in output `o`, is a link to `nowhere`, which is not there"),
+        ("mkdir o; ln -s x o/x", "{ o: o/ }", "`o/x`, in output `o`, is a link that leads to itself"),
+        ("mkdir o; ln -s . o/x", "{ o: o/ }", "`o/x`, in output `o`, is a link to a folder that it lies in"),
+        ("rm -rf $PWD", "{ o: o }", "the command removed the directory that it ran in"),
+        ("[no-such-program]", "{ o: o }", "there is no program `no-such-program` in any folder of PATH"),
+        ("[./none]", "{ o: o }", "`./none` cannot be started in the clean directory: No such file"),
+    ] {
+        let ran = one(run, outs).run().failed(["a"]);
+        assert!(ran.error().contains(told), "{}", ran.error());
+    }
+}
+
+#[test]
 fn outputs_that_share_files_are_a_mistake() {
     for outs in ["{ o: o, p: ./o }", "{ o: d/, p: d/x }", "{ o: d/x, p: d/ }"] {
         one("'true'", outs)
