@@ -298,8 +298,8 @@ fn where_the_log_does_not_reach_an_input_has_only_changed() {
         bench.plan(&["a.text=q", &other])[1].clone()
     };
     assert_eq!(edited(0), "b: input x changed: a.text \"x\" -> \"q\" (--set a.text=q)");
-    let last = (1..=50).map(edited).last();
-    assert_eq!(last.as_deref(), Some("b: input x changed (a.out)"));
+    (1..50).for_each(|nth| drop(edited(nth)));
+    assert_eq!(edited(50), "b: input x changed (a.out)");
 }
 
 #[test]
