@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::exit::Failure;
-use super::runs::{Run, find, logged};
+use super::runs::{Run, find, logged, unfinished};
 use super::words::{figure, table};
 use crate::engine::KeyParts;
 use crate::store::Store;
@@ -44,7 +44,11 @@ pub(super) fn compare(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Fail
         writeln!(out, "nothing differs")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut rows = vec![std::iter::once(String::new()).chain(runs.iter().map(|run| run.name())).collect()];
+    let titles = runs.iter().map(|run| {
+        let name = run.name();
+        unfinished(&run.log).map_or(name.clone(), |stages| format!("{name} {stages}"))
+    });
+    let mut rows = vec![std::iter::once(String::new()).chain(titles).collect()];
     for (name, values) in params.iter().chain(&metrics) {
         let cells = values.iter().map(|value| match value {
             Value::Null => "-".to_owned(),

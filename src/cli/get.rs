@@ -57,7 +57,7 @@ pub(super) fn get(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
             return Err(Failure::Usage(format!("{}: is a directory; name a file", args.output.display())));
         }
         Form::File if args.output.is_file() => {
-            may_be_replaced(&args.output, &args.pipeline.pipeline)?;
+            may_be_replaced(&args.output, experiment.pipeline.files().map(|(path, _)| path))?;
             replace(&store, &artifact.files[""].digest, &args.output)?;
         }
         Form::File => copy(&store, &artifact.files[""].digest, &args.output)?,
@@ -75,26 +75,30 @@ pub(super) fn get(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
     Ok(ExitCode::SUCCESS)
 }
 
-/// Refuses files that nobody means: what a link leads to, perhaps into the store, and the pipeline.
-fn may_be_replaced(path: &Path, pipeline: &Path) -> Result<(), Failure> {
+/// Refuses files that nobody means: what a link leads to, perhaps into the store, and those the pipeline is read from.
+fn may_be_replaced<'a>(path: &Path, pipeline: impl Iterator<Item = &'a Path>) -> Result<(), Failure> {
+    let mut pipeline = pipeline.filter_map(|file| file.canonicalize().ok());
     let problem = if path.is_symlink() {
         "is a link; remove it, or name another file"
-    } else if path.canonicalize().is_ok_and(|path| pipeline.canonicalize().is_ok_and(|file| file == path)) {
-        "is the pipeline itself; name another file"
+    } else if path.canonicalize().is_ok_and(|path| pipeline.any(|file| file == path)) {
+        "is a file of the pipeline; name another file"
     } else {
         return Ok(());
     };
     Err(Failure::Usage(format!("{}: {problem}", path.display())))
 }
 
-/// Puts a copy of a blob in the place of a file, which stays as it is if that fails.
+/// Puts a copy of a blob in the place of a file, with its permissions; the file stays as it is if that fails.
 fn replace(store: &Store, digest: &crate::store::Digest, path: &Path) -> anyhow::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.part", std::process::id()));
     let beside = PathBuf::from(beside);
-    let replaced = copy(store, digest, &beside).and_then(|()| {
-        fs::rename(&beside, path).with_context(|| format!("{}: cannot be written", path.display()))
-    });
+    let take_place = || {
+        fs::set_permissions(&beside, fs::metadata(path)?.permissions())?;
+        fs::rename(&beside, path)
+    };
+    let replaced = copy(store, digest, &beside)
+        .and_then(|()| take_place().with_context(|| format!("{}: cannot be written", path.display())));
     if replaced.is_err() {
         // What could not be written may not be there.
         let _ = fs::remove_file(&beside);

@@ -1,5 +1,6 @@
 //! `stlpipe runs`: what was run, when, and how good it was, out of the store's log. A run that changed nothing is not
-//! logged. A run is named by its pipeline and how many came after it: `ver_2_3~0` is the newest.
+//! logged. A run is named by its pipeline and how many came after it: `ver_2_3~0` is the newest. A run that was killed
+//! has no such name, because there is nothing to compare.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
@@ -12,7 +13,7 @@ use super::exit::Failure;
 use super::words::{age, count, duration, figure, nearest, table};
 use crate::engine::{Experiment, Registry};
 use crate::stages;
-use crate::store::{RunLog, Store};
+use crate::store::{Killed, Outcome, RunLog, Store, Unfinished};
 
 /// Metrics that say how good a run was, the most telling first.
 const TELLING: [&str; 2] = ["accuracy", "val_accuracy"];
@@ -32,13 +33,13 @@ pub(super) struct Args {
 
 pub(super) fn runs(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let store = Store::open(&args.cache)?;
-    let mut runs = logged(&store)?;
+    let mut runs = listed(&store)?;
     if let Some(text) = &args.pipeline {
         let name = pipeline_name(text)?;
-        if !runs.iter().any(|run| run.log.pipeline == name) {
+        if !runs.iter().any(|run| run.pipeline() == name) {
             return Err(Failure::Usage(no_run(&name, &runs, &args.cache)));
         }
-        runs.retain(|run| run.log.pipeline == name);
+        runs.retain(|run| run.pipeline() == name);
     }
     if args.json {
         let documents: Vec<Value> = runs.iter().map(|run| run.to_json(&store)).collect();
@@ -46,19 +47,7 @@ pub(super) fn runs(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure
         return Ok(ExitCode::SUCCESS);
     }
     let mut rows = vec![["RUN", "ENDED", "TOOK", "RAN", "REUSED", "METRICS"].map(str::to_owned).to_vec()];
-    for run in &runs {
-        let RunLog { started, seconds, .. } = run.log;
-        let (ended, metrics) = (age(started + seconds as u64), run.telling(&store));
-        let metrics = metrics.iter().map(|(name, value)| format!("{name} {}", figure(*value)));
-        rows.push(vec![
-            run.name(),
-            ended,
-            duration(seconds),
-            run.ended("done").to_string(),
-            run.ended("reused").to_string(),
-            metrics.chain(unfinished(&run.log)).collect::<Vec<_>>().join("  "),
-        ]);
-    }
+    rows.extend(runs.iter().map(|run| run.row(&store)));
     if runs.is_empty() {
         writeln!(out, "no runs in {}", args.cache.display())?;
     } else {
@@ -67,9 +56,75 @@ pub(super) fn runs(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure
     Ok(ExitCode::SUCCESS)
 }
 
+/// A run as it is listed.
+enum Listed {
+    Logged(Run),
+    Killed(Killed),
+}
+
+/// All runs but those that live, newest first.
+fn listed(store: &Store) -> Result<Vec<Listed>, Failure> {
+    let mut runs: Vec<Listed> = logged(store)?.into_iter().map(Listed::Logged).collect();
+    for killed in store.killed_runs()? {
+        let is_older = |run: &Listed| match run {
+            Listed::Logged(run) => run.log.started < killed.started,
+            Listed::Killed(run) => run.started < killed.started,
+        };
+        let at = runs.iter().position(is_older).unwrap_or(runs.len());
+        runs.insert(at, Listed::Killed(killed));
+    }
+    Ok(runs)
+}
+
+impl Listed {
+    fn pipeline(&self) -> &str {
+        match self {
+            Listed::Logged(run) => &run.log.pipeline,
+            Listed::Killed(run) => &run.pipeline,
+        }
+    }
+
+    fn row(&self, store: &Store) -> Vec<String> {
+        let run = match self {
+            Listed::Logged(run) => run,
+            Listed::Killed(Killed { pipeline, started }) => {
+                let began = format!("began {}", age(*started));
+                return [pipeline, &began, "-", "-", "-", "(killed)"].map(str::to_owned).to_vec();
+            }
+        };
+        let RunLog { started, seconds, .. } = run.log;
+        let (ended, metrics) = (age(started + seconds as u64), run.telling(store));
+        let metrics = metrics.iter().map(|(name, value)| format!("{name} {}", figure(*value)));
+        vec![
+            run.name(),
+            ended,
+            duration(seconds),
+            run.ended(Outcome::Done).to_string(),
+            run.ended(Outcome::Reused).to_string(),
+            metrics.chain(unfinished(&run.log)).collect::<Vec<_>>().join("  "),
+        ]
+    }
+
+    fn to_json(&self, store: &Store) -> Value {
+        match self {
+            Listed::Logged(run) => run.to_json(store),
+            Listed::Killed(Killed { pipeline, started }) => json!({
+                "run": null,
+                "pipeline": pipeline,
+                "started": started,
+                "seconds": null,
+                "killed": true,
+                "stages": {},
+                "unfinished": {},
+                "metrics": {},
+            }),
+        }
+    }
+}
+
 /// That a pipeline has no run, and which have.
-fn no_run(name: &str, runs: &[Run], cache: &Path) -> String {
-    let known: BTreeSet<&str> = runs.iter().map(|run| run.log.pipeline.as_str()).collect();
+fn no_run(name: &str, runs: &[Listed], cache: &Path) -> String {
+    let known: BTreeSet<&str> = runs.iter().map(Listed::pipeline).collect();
     let there = if known.is_empty() {
         "there are no runs at all".to_owned()
     } else {
@@ -79,12 +134,12 @@ fn no_run(name: &str, runs: &[Run], cache: &Path) -> String {
 }
 
 /// What to say of a run that did not get a result of every stage: what stopped it, or how many it left out.
-fn unfinished(log: &RunLog) -> Option<String> {
-    for state in ["failed", "interrupted"] {
+pub(super) fn unfinished(log: &RunLog) -> Option<String> {
+    for (state, word) in [(Unfinished::Failed, "failed"), (Unfinished::Interrupted, "interrupted")] {
         let stages: Vec<&str> =
-            log.unfinished.iter().filter(|(_, s)| *s == state).map(|(stage, _)| stage.as_str()).collect();
+            log.unfinished.iter().filter(|(_, s)| **s == state).map(|(stage, _)| stage.as_str()).collect();
         if !stages.is_empty() {
-            return Some(format!("({} {state})", stages.join(", ")));
+            return Some(format!("({} {word})", stages.join(", ")));
         }
     }
     let named: BTreeSet<&String> = log.stages.keys().chain(log.unfinished.keys()).collect();
@@ -104,7 +159,7 @@ impl Run {
         format!("{}~{}", self.log.pipeline, self.before)
     }
 
-    fn ended(&self, state: &str) -> usize {
+    fn ended(&self, state: Outcome) -> usize {
         self.log.stages.values().filter(|entry| entry.state == state).count()
     }
 
@@ -129,6 +184,7 @@ impl Run {
             "pipeline": self.log.pipeline,
             "started": self.log.started,
             "seconds": self.log.seconds,
+            "killed": false,
             "stages": self.log.stages,
             "unfinished": self.log.unfinished,
             "metrics": metrics,

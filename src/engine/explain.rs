@@ -87,7 +87,7 @@ impl<'a> Explainer<'a> {
                 },
                 ["inputs", port] => {
                     let digest = |text: Option<String>| text.and_then(|digits| digits.parse().ok());
-                    match self.input(id, port, digest(old), digest(new), results, depth) {
+                    match self.input((id, earlier), port, (digest(old), digest(new)), results, depth) {
                         Some((change, told)) => {
                             complete &= told;
                             Reason::Input { port: (*port).to_owned(), change }
@@ -109,10 +109,9 @@ impl<'a> Explainer<'a> {
     /// How an input differs; `None` if it is not known yet.
     fn input(
         &self,
-        id: StageId,
+        (id, earlier): (StageId, &KeyParts),
         port: &str,
-        old: Option<Digest>,
-        new: Option<Digest>,
+        (old, new): (Option<Digest>, Option<Digest>),
         results: &Results,
         depth: usize,
     ) -> Option<(InputChange, bool)> {
@@ -129,6 +128,13 @@ impl<'a> Explainer<'a> {
         if let Some(old) = former {
             return Some((InputChange::Rebound { old, new: name, place: place() }, true));
         }
+        // If the log still says under which key the old bytes were made, that may be the key of the new ones: then they
+        // have been overwritten by them.
+        let key = maker.is_none().then(|| self.past.key_read_by(id, &earlier.key(), source.id)).flatten();
+        let maker = maker.or_else(|| {
+            let now = results[source.id.0].as_deref().filter(|now| key == Some(now.key));
+            now.cloned().and_then(Earlier::of)
+        });
         let asked = (source.id, source.port.clone(), old);
         let (causes, told) = self.causes(asked, maker, results, depth);
         Some((InputChange::Bytes { source: name, causes }, told))
@@ -165,12 +171,12 @@ impl<'a> Explainer<'a> {
         else {
             return (Causes::default(), false);
         };
-        let maker = maker.or_else(|| match self.past.last_key(stage.as_str()) {
-            // The same key: what was made then has been overwritten by what was made now.
-            Some(key) => (key == now.record.key).then(|| now.clone()),
-            None => self.past.last_result(stage, &now.parts),
-        });
-        let Some(then) = maker else { return (Causes::default(), false) };
+        let renamed = || {
+            let made =
+                |then: &Earlier| then.record.outputs.get(&asked.1).is_some_and(|a| a.digest == asked.2);
+            self.past.last_result(stage, &now.parts).filter(made)
+        };
+        let Some(then) = maker.or_else(renamed) else { return (Causes::default(), false) };
         let (reasons, complete) = self.reasons(id, &now.parts, &then.parts, results, depth + 1);
         let mut all: Vec<Cause> = Vec::new();
         let mut more = 0;

@@ -9,14 +9,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Stop;
 use super::event::{Event, Observer};
+use super::inputs::{Inputs, input_file};
 use super::key::KeyParts;
 use super::stage::{
     Device, Holds, Input, InputFile, Job, ONLY_FILE, OutputFile, OutputPort, Progress, StageError,
 };
 use crate::pipeline::StageName;
-use crate::store::{
-    Artifact, Aside, Blob, BlobWriter, Chain, Digest, Folders, Form, Record, Slot, Stamp, Store, TakenIn,
-};
+use crate::store::{Artifact, Aside, Blob, BlobWriter, Chain, Folders, Record, Slot, Store, TakenIn};
 
 /// The job of one running stage.
 pub(super) struct StoreJob<'a> {
@@ -24,7 +23,7 @@ pub(super) struct StoreJob<'a> {
     pub(super) slot: &'a Slot,
     pub(super) folders: &'a Folders,
     pub(super) stage: &'a StageName,
-    pub(super) inputs: BTreeMap<String, Input>,
+    pub(super) inputs: Inputs,
     pub(super) observer: &'a dyn Observer,
     pub(super) stop: &'a Stop,
     pub(super) device: Device,
@@ -39,6 +38,8 @@ pub(super) struct StoreJob<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Made {
     files: BTreeMap<String, BTreeMap<String, Blob>>,
+    /// Files that earlier runs kept on the way, by their place, as they looked when they were found whole.
+    kept: BTreeMap<PathBuf, Blob>,
     /// Files that have still to be hashed and made durable, with port and name.
     taken: Vec<(String, String, TakenIn)>,
     metrics: BTreeMap<String, f64>,
@@ -54,7 +55,7 @@ impl Made {
     /// # Errors
     /// If the disk refuses, or nothing was made on a port, which is a bug of the stage.
     pub(super) fn into_record(self, parts: &KeyParts, ports: &[OutputPort]) -> Result<Record, StageError> {
-        let Made { mut files, taken, metrics, series, computed, log: _ } = self;
+        let Made { mut files, kept: _, taken, metrics, series, computed, log: _ } = self;
         for (port, file, taken) in taken {
             files.entry(port).or_default().insert(file, taken.finish()?);
         }
@@ -105,11 +106,11 @@ impl StoreJob<'_> {
 
 impl Job for StoreJob<'_> {
     fn input(&self, port: &str) -> Option<&Input> {
-        self.inputs.get(port)
+        self.inputs.by_port.get(port)
     }
 
     fn inputs(&self) -> &BTreeMap<String, Input> {
-        &self.inputs
+        &self.inputs.by_port
     }
 
     fn device(&self) -> Device {
@@ -128,11 +129,9 @@ impl Job for StoreJob<'_> {
     }
 
     fn share(&self, port: &str, file: &str, from: &InputFile) -> Result<(), StageError> {
-        let digest: Digest = from.digest.parse().map_err(|e| StageError::message(format!("{e}")))?;
-        let stamp = Stamp::of(&from.path).ok_or_else(|| {
-            StageError::message(format!("{}: has gone from the cache", from.path.display()))
-        })?;
-        self.add(port, file, Blob { digest, stamp });
+        // Not as it looks now: if it has been changed since, the result must not pass for whole.
+        let blob = self.inputs.blob(&from.path).or_else(|| self.made().kept.get(&from.path).copied());
+        self.add(port, file, blob.expect("only files of inputs and of the way are shared"));
         Ok(())
     }
 
@@ -141,15 +140,19 @@ impl Job for StoreJob<'_> {
     }
 
     fn link(&self, position: u64) -> Option<BTreeMap<String, InputFile>> {
-        let files = self.chain().find(position)?.into_iter();
-        Some(files.map(|(name, (path, blob))| (name, input_file(path, &blob))).collect())
+        let files = self.chain().find(position)?;
+        self.made().kept.extend(files.values().cloned());
+        Some(files.into_iter().map(|(name, (path, blob))| (name, input_file(path, &blob))).collect())
     }
 
     fn keep(&self, position: u64, files: &[(&str, Vec<u8>)]) -> Result<(), StageError> {
+        // What is kept outlives this run, whatever becomes of it.
+        self.inputs.check()?;
         Ok(self.chain().keep(position, files)?)
     }
 
     fn keep_output(&self, position: u64, port: &str, file: &str) -> Result<(), StageError> {
+        self.inputs.check()?;
         let blob = self.made().files.get(port).and_then(|files| files.get(file)).copied();
         let blob = blob.expect("only finished files are kept");
         Ok(self.chain().refer(position, BTreeMap::from([(file.to_owned(), blob)]))?)
@@ -225,18 +228,4 @@ impl OutputFile for StoreFile<'_> {
         job.add(&port, &file, writer.finish()?);
         Ok(())
     }
-}
-
-/// An artifact of the store as a stage gets it.
-pub(super) fn input(store: &Store, artifact: &Artifact) -> Input {
-    let files = artifact
-        .files
-        .iter()
-        .map(|(name, blob)| (name.clone(), input_file(store.blob_path(&blob.digest), blob)));
-    debug_assert!(artifact.form == Form::Directory || artifact.files.contains_key(ONLY_FILE));
-    Input { digest: artifact.digest.to_string(), files: files.collect() }
-}
-
-fn input_file(path: PathBuf, blob: &Blob) -> InputFile {
-    InputFile { path, digest: blob.digest.to_string(), bytes: blob.stamp.bytes }
 }

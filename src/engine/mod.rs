@@ -4,8 +4,10 @@
 mod checkout;
 mod event;
 mod explain;
+mod inputs;
 mod job;
 mod key;
+mod logbook;
 mod outlook;
 mod outside;
 mod past;

@@ -55,11 +55,28 @@ fn fault(path: &Path) -> Option<String> {
     match metadata
         .and_then(|metadata| if metadata.is_file() { File::open(path)?.metadata() } else { Ok(metadata) })
     {
+        Ok(metadata) if metadata.is_dir() && path.is_symlink() => {
+            Some(format!("and that {}", folder_link(path)))
+        }
         Ok(metadata) if metadata.is_dir() => Some("and that is a directory".to_owned()),
         Ok(metadata) if !metadata.is_file() => Some("and that is no plain file".to_owned()),
         Ok(_) => None,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Some("and there is no such file".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(match path.read_link() {
+            Ok(target) => format!("and that is a link to `{}`, which is not there", target.display()),
+            Err(_) => "and there is no such file".to_owned(),
+        }),
         Err(error) => Some(format!("which cannot be read: {error}")),
+    }
+}
+
+/// What a link to a directory is, where a file should be.
+fn folder_link(path: &Path) -> &'static str {
+    let above = path.parent().and_then(|above| above.canonicalize().ok());
+    let target = path.canonicalize().ok();
+    if above.zip(target).is_some_and(|(above, target)| above.starts_with(target)) {
+        "is a link to a folder that it lies in"
+    } else {
+        "is a link to a directory"
     }
 }
 

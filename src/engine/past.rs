@@ -6,11 +6,10 @@ use std::sync::OnceLock;
 
 use super::Experiment;
 use super::key::KeyParts;
-use super::state::State;
 use crate::pipeline::{StageId, StageName};
-use crate::store::{Digest, Record, RunLog, Store};
+use crate::store::{Digest, Record, RunLog, Store, Unfinished};
 
-/// Logs of a pipeline that are searched for who made an input once; older ones explain nothing that anybody remembers.
+/// Logs of a pipeline that are searched, newest first; older ones explain nothing that anybody remembers.
 const LOGS: usize = 50;
 /// Results of one kind that are compared, newest first.
 const COMPARED: usize = 50;
@@ -57,9 +56,10 @@ impl<'a> Past<'a> {
         Past { experiment, store, last, has_failures, earlier, makers, gone, kinds }
     }
 
-    /// The key of the stage's newest result, as the log of runs has it.
+    /// The key of the stage's newest result, as the log of runs has it: that of the newest run that names the stage.
     pub(super) fn last_key(&self, stage: &str) -> Option<Digest> {
-        self.last.as_ref()?.stages.get(stage).map(|entry| entry.key)
+        let key = |run: &RunLog| run.stages.get(stage).map(|entry| entry.key);
+        self.last.as_ref().and_then(key).or_else(|| self.earlier().iter().find_map(key))
     }
 
     /// Why the last attempt of the stage failed, if it did: what it left says so, or else the newest run.
@@ -68,17 +68,19 @@ impl<'a> Past<'a> {
         let left = if self.has_failures { why() } else { None };
         left.or_else(|| {
             let how = self.last.as_ref()?.unfinished.get(stage)?;
-            (how == State::Failed.word()).then(|| "nothing is left that says why".to_owned())
+            (*how == Unfinished::Failed).then(|| "nothing is left that says why".to_owned())
         })
     }
 
-    /// The newest result of a stage; if it has none, that of one that has gone from the pipeline and is so much alike
-    /// that it must have been renamed.
+    /// The newest result of a stage. If the newest run does not name it, one that has gone from the pipeline since may
+    /// be so much alike that it must have been renamed: then whichever differs less.
     pub(super) fn last_result(&self, stage: &StageName, parts: &KeyParts) -> Option<Earlier> {
-        match self.last_key(stage.as_str()) {
-            Some(key) => self.store.record(&key).and_then(Earlier::of),
-            None => self.former_self(parts).cloned(),
+        let own = self.last_key(stage.as_str()).and_then(|key| Earlier::of(self.store.record(&key)?));
+        if self.last.as_ref().is_some_and(|run| run.stages.contains_key(stage.as_str())) {
+            return own;
         }
+        let former = self.former_self(parts).cloned();
+        own.into_iter().chain(former).min_by_key(|earlier| distance(parts, &earlier.parts))
     }
 
     /// The newest result of a stage that made these bytes on a port.
@@ -103,6 +105,16 @@ impl<'a> Past<'a> {
             tried = Some(key);
             made(key)
         })
+    }
+
+    /// The key under which one stage made what another read when that got a result, as far as the log says.
+    pub(super) fn key_read_by(&self, reader: StageId, result: &Digest, source: StageId) -> Option<Digest> {
+        let [reader, source] = [reader, source].map(|id| self.experiment.pipeline.stage(id).name.as_str());
+        let has_result = |run: &&RunLog| {
+            run.stages.get(reader).is_some_and(|entry| entry.is_own() && entry.key == *result)
+        };
+        let run = self.earlier().iter().find(has_result)?;
+        run.stages.get(source).map(|entry| entry.key)
     }
 
     /// The stages and ports that gave these bytes in the last run.
@@ -140,14 +152,7 @@ impl<'a> Past<'a> {
     }
 
     fn earlier(&self) -> &[RunLog] {
-        self.earlier.get_or_init(|| {
-            let runs = self.store.runs().unwrap_or_default().into_iter().map(|run| run.log);
-            let name = &self.experiment.pipeline.name;
-            let mut runs: Vec<RunLog> = runs.filter(|run| run.pipeline == *name).collect();
-            runs.reverse();
-            runs.truncate(LOGS);
-            runs
-        })
+        self.earlier.get_or_init(|| self.store.last_runs(&self.experiment.pipeline.name, LOGS))
     }
 
     /// The newest results of a kind, newest first.

@@ -8,16 +8,16 @@ use std::thread::Scope;
 use std::time::Instant;
 
 use super::event::{Detail, Event, Observer, StageEvent};
-use super::job;
 use super::key::KeyParts;
+use super::logbook;
 use super::planner::{Decision, Planner, Verdict};
 use super::reason::Reason;
 use super::stage::Cost;
 use super::state::{Signal, State};
-use super::worker::{Ending, Message, Worker, seconds_since_1970};
-use super::{Checkout, Stop};
+use super::worker::{Ending, Message, Worker, kept_for_a_look};
+use super::{Checkout, Experiment, Stop};
 use crate::pipeline::{StageId, StageName};
-use crate::store::{self, Digest, Folders, Living, Record, RunEntry, RunLog};
+use crate::store::{self, Digest, Folders, Living, Record};
 
 /// What a stage may keep busy; the queue has a part for each.
 const COSTS: [Cost; 3] = [Cost::Waiting, Cost::OneCore, Cost::AllCores];
@@ -117,7 +117,8 @@ pub fn run(
         seconds: started.elapsed().as_secs_f64(),
         interrupted: run.interrupted,
     };
-    run.log(&summary)?;
+    let ends = selection.iter().map(|id| (*id, run.states[id.0], run.results[id.0].as_deref()));
+    logbook::enter(planner, ends, summary.seconds)?;
     Ok(summary)
 }
 
@@ -202,12 +203,22 @@ impl<'a> Run<'a> {
                         self.queue[self.cost(id) as usize].insert(self.position[id.0], (id, parts));
                     }
                     (Verdict::Run(reasons), None) => {
-                        let message: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-                        known.extend(self.end(id, Ending::Failed(message.join("; ")), 0.0));
+                        let failure = self.could_not_begin(id, &reasons);
+                        known.extend(self.end(id, failure, 0.0));
                     }
                 }
             }
         }
+    }
+
+    /// The failure of a stage that has no key, because it reads what cannot be read; it leaves its reasons.
+    fn could_not_begin(&self, id: StageId, reasons: &[Reason]) -> Ending {
+        let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+        let Experiment { pipeline, .. } = self.planner.experiment;
+        let aside = self.planner.store.aside(&pipeline.name, pipeline.stage(id).name.as_str());
+        // Whether that can be kept or not, the failure is what is to be told.
+        let _ = aside.clear().and_then(|()| aside.end_log(&reasons.join("; ")));
+        Ending::Failed(kept_for_a_look(&reasons.join("; "), &aside))
     }
 
     /// Notes a stage's result and returns the stages whose inputs are all known now.
@@ -261,7 +272,7 @@ impl<'a> Run<'a> {
         let experiment = self.planner.experiment;
         let inputs = experiment.pipeline.stage(id).inputs.iter().map(|(port, source)| {
             let record = self.results[source.id.0].as_ref().expect("the inputs are known");
-            (port.clone(), job::input(self.planner.store, &record.outputs[&source.port]))
+            (port.clone(), record.outputs[&source.port].clone())
         });
         Worker {
             planner: self.planner,
@@ -363,36 +374,5 @@ impl<'a> Run<'a> {
         let stage = self.planner.experiment.pipeline.stage(id).name.clone();
         let key = self.keys[id.0];
         self.observer.observe(&Event::Stage(StageEvent { stage, state, key, seconds, detail }));
-    }
-
-    /// Adds this run to the log, unless it ended as the last one did.
-    fn log(&self, summary: &Summary) -> Result<(), store::Error> {
-        let experiment = self.planner.experiment;
-        let before = self.planner.last_run();
-        let mut stages: BTreeMap<String, RunEntry> = before
-            .into_iter()
-            .flat_map(|run| &run.stages)
-            .map(|(name, entry)| (name.clone(), entry.clone().taken_over()))
-            .collect();
-        let mut unfinished = BTreeMap::new();
-        for id in self.selection {
-            let name = experiment.pipeline.stage(*id).name.to_string();
-            let state = self.states[id.0].word().to_owned();
-            match &self.results[id.0] {
-                Some(record) => drop(stages.insert(name, RunEntry { key: record.key, state })),
-                None => drop(unfinished.insert(name, state)),
-            }
-        }
-        // What has gone from the pipeline may have been renamed, and is what a stage without a result compares with.
-        let is_complete =
-            experiment.pipeline.stages.iter().all(|decl| stages.contains_key(decl.name.as_str()));
-        stages.retain(|name, _| !is_complete || experiment.pipeline.id(name).is_some());
-        let pipeline = experiment.pipeline.name.clone();
-        let started = seconds_since_1970().saturating_sub(summary.seconds as u64);
-        let log = RunLog { pipeline, started, seconds: summary.seconds, stages, unfinished };
-        if before.is_some_and(|before| before.ended_like(&log)) {
-            return Ok(());
-        }
-        self.planner.store.log_run(&log)
     }
 }

@@ -127,6 +127,10 @@ impl Bench {
         Bench { dir, device: Device::Cpu }
     }
 
+    fn edit(&self, pipeline: &str) {
+        std::fs::write(self.dir.path().join("p.yaml"), pipeline).unwrap();
+    }
+
     fn open(&self, settings: &[&str]) -> Experiment {
         let settings: Vec<Setting> = settings.iter().map(|text| text.parse().unwrap()).collect();
         Experiment::open(&self.dir.path().join("p.yaml"), &settings, Registry::new(&[&ONE, &ALL])).unwrap()
@@ -282,4 +286,34 @@ fn a_result_of_one_device_is_never_taken_for_anothers() {
     assert_eq!(bench.plan(&[]), ["a:", "b:", "c:"], "one GPU's results stand for another's");
     bench.device = Device::Cpu;
     assert_eq!(bench.plan(&[]), ["a:", "b:", "c:"], "both are kept");
+}
+
+#[test]
+fn where_the_log_does_not_reach_an_input_has_only_changed() {
+    let bench = Bench::new(CHAIN);
+    bench.run(&[], OnFailure::Stop, &Told::default());
+    let edited = |nth: usize| {
+        let other = format!("d.text=t{nth}");
+        bench.run(&["a.text=q", "b.text=fail", &other], OnFailure::KeepGoing, &Told::default());
+        bench.plan(&["a.text=q", &other])[1].clone()
+    };
+    assert_eq!(edited(0), "b: input x changed: a.text \"x\" -> \"q\" (--set a.text=q)");
+    (1..50).for_each(|nth| drop(edited(nth)));
+    assert_eq!(edited(50), "b: input x changed (a.out)");
+}
+
+#[test]
+fn a_stage_that_was_left_out_of_a_run_is_compared_with_its_last_result() {
+    let bench = Bench::new(CHAIN);
+    bench.run(&[], OnFailure::Stop, &Told::default());
+    bench.edit(&CHAIN.replace("  d: ", "  # d: "));
+    bench.run(&["a.text=q"], OnFailure::Stop, &Told::default());
+    bench.edit(CHAIN);
+    let settings = ["a.text=q", "d.text=v"];
+    assert_eq!(bench.plan(&settings)[3], "d: d.text \"w\" -> \"v\" (--set d.text=v)");
+    let (experiment, store) = (bench.open(&settings), bench.store());
+    let planner = Planner::new(&experiment, &store, bench.device, BTreeSet::new());
+    let (name, decision) = planner.plan(&experiment.everything()).steps.pop().unwrap();
+    assert!(decision.outlook.seconds.is_some(), "the time that it took");
+    assert!(planner.last_good(&name, &decision).is_some());
 }

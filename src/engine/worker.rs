@@ -8,12 +8,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Stop;
 use super::event::Observer;
+use super::inputs::{Changed, Inputs};
 use super::job::{Made, StoreJob};
 use super::key::KeyParts;
 use super::planner::Planner;
-use super::stage::{Growth, Input, StageError};
+use super::stage::{Growth, StageError};
 use crate::pipeline::StageId;
-use crate::store::{Aside, Claim, Folders, Holder, Record, Slot, Stamp, Want, hash_file};
+use crate::store::{Artifact, Aside, Claim, Folders, Holder, Record, Slot, Want};
 
 /// How long to wait before asking again for a key that another process holds.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -43,7 +44,7 @@ pub(super) struct Worker<'a> {
     pub(super) stop: &'a Stop,
     pub(super) id: StageId,
     pub(super) parts: KeyParts,
-    pub(super) inputs: BTreeMap<String, Input>,
+    pub(super) inputs: BTreeMap<String, Artifact>,
 }
 
 impl Worker<'_> {
@@ -73,12 +74,14 @@ impl Worker<'_> {
         }
         let aside = self.planner.store.aside(&self.planner.experiment.pipeline.name, decl.name.as_str());
         aside.clear()?;
+        let inputs = Inputs::new(self.planner.store, &self.inputs)
+            .map_err(|changed| with_what_is_left(self.refused(changed).into(), &slot, &aside))?;
         let job = StoreJob {
             store: self.planner.store,
             slot: &slot,
             folders: self.folders,
             stage: &decl.name,
-            inputs: self.inputs,
+            inputs,
             observer: self.observer,
             stop: self.stop,
             device: self.planner.device,
@@ -86,10 +89,10 @@ impl Worker<'_> {
             aside: aside.clone(),
             made: Made::default().into(),
         };
-        let stamps = input_stamps(&job.inputs);
         let outcome = catch_unwind(AssertUnwindSafe(|| decl.stage.run(&job)));
         let bug = || StageError::message("stopped by a bug in stlpipe; the panic message says where");
-        if let Err(error) = outcome.unwrap_or_else(|_| Err(bug())) {
+        let outcome = outcome.unwrap_or_else(|_| Err(bug()));
+        if let Err(error) = self.with_changed_input(outcome, &job.inputs) {
             return Err(with_what_is_left(error, &slot, &aside));
         }
         let files = self.planner.digest_files(self.id, &identity);
@@ -97,20 +100,11 @@ impl Worker<'_> {
             let message = "a file it reads changed while it ran, so nothing was kept; run it again";
             return Err(with_what_is_left(StageError::message(message), &slot, &aside));
         }
-        if let Some((port, blob)) = changed_input(&job.inputs, &stamps) {
-            // So that nobody takes it for the input's bytes; if it cannot be moved, the next run sees what it is.
-            let _ = blob.parse().map(|blob| self.planner.store.quarantine(&blob));
-            let message = format!(
-                "its input `{port}` was changed while it ran, by itself or another stage, so nothing was kept: inputs \
-                 are the store's own files, and what is to be changed must be copied first; the next run makes the \
-                 input anew"
-            );
-            return Err(with_what_is_left(StageError::message(message), &slot, &aside));
-        }
         let _ = sender.send(Message::Keeping(self.id));
         let made = job.made.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut record = made.into_record(&self.parts, &decl.ports.outputs)?;
         record.chain = chain_key;
+        record.reach = identity.growth.map(|growth| growth.length);
         record.log = slot.take_log()?;
         record.seconds = begun.elapsed().as_secs_f64();
         record.started = seconds_since_1970().saturating_sub(record.seconds as u64);
@@ -122,6 +116,26 @@ impl Worker<'_> {
             let _ = chain.clear();
         }
         Ok(Ending::Made(record.into()))
+    }
+
+    /// How the work ended, given that what was computed from changed inputs is no result.
+    fn with_changed_input(&self, outcome: Result<(), StageError>, inputs: &Inputs) -> Result<(), StageError> {
+        let Err(changed) = inputs.check() else { return outcome };
+        let refused = self.refused(changed);
+        match outcome {
+            Err(StageError::Failed(error)) if !error.is::<Changed>() => {
+                Err(StageError::message(format!("{error}; {refused}")))
+            }
+            Err(StageError::Interrupted) => Err(StageError::Interrupted),
+            Ok(()) | Err(StageError::Failed(_)) => Err(StageError::Failed(refused.into())),
+        }
+    }
+
+    /// Moves an input that has wrong bytes to quarantine, so that nobody takes them for right ones.
+    fn refused(&self, changed: Changed) -> Changed {
+        // If it cannot be moved, the next run sees what it is.
+        let _ = self.planner.store.quarantine(&changed.digest);
+        changed
     }
 
     /// Claims the key, waiting for another process that may be computing it.
@@ -146,37 +160,22 @@ impl Worker<'_> {
     }
 }
 
-/// What the metadata of each file of the inputs says, in order.
-fn input_stamps(inputs: &BTreeMap<String, Input>) -> Vec<Option<Stamp>> {
-    inputs.values().flat_map(|input| input.files.values()).map(|file| Stamp::of(&file.path)).collect()
-}
-
-/// The first input of which a file has other bytes than it should, and the digest of that. Only files whose metadata
-/// has changed are read.
-fn changed_input<'a>(
-    inputs: &'a BTreeMap<String, Input>,
-    before: &[Option<Stamp>],
-) -> Option<(&'a str, &'a str)> {
-    let files = inputs.iter().flat_map(|(port, input)| input.files.values().map(move |file| (port, file)));
-    let changed = files.zip(before).filter(|((_, file), before)| Stamp::of(&file.path) != **before);
-    let mut wrong = changed.filter(|((_, file), _)| {
-        hash_file(&file.path).map_or(true, |digest| digest.to_string() != file.digest)
-    });
-    wrong.next().map(|((port, file), _)| (port.as_str(), file.digest.as_str()))
-}
-
 /// A failure with the place of what it leaves: the log, and whatever the stage set aside.
 fn with_what_is_left(error: StageError, slot: &Slot, aside: &Aside) -> StageError {
     let StageError::Failed(error) = error else { return error };
     // Whether that can be kept or not, the failure is what is to be told.
     let _ = slot.set_log_aside(aside);
     let _ = aside.end_log(&error.to_string());
+    StageError::message(kept_for_a_look(&error.to_string(), aside))
+}
+
+/// What is to be told of a failure, with what it left if it left anything.
+pub(super) fn kept_for_a_look(failure: &str, aside: &Aside) -> String {
     let names = aside.names();
     if names.is_empty() {
-        return StageError::Failed(error);
+        return failure.to_owned();
     }
-    let place = aside.path().display();
-    StageError::message(format!("{error}\n  kept for a look: {} in {place}", names.join(", ")))
+    format!("{failure}\n  kept for a look: {} in {}", names.join(", "), aside.path().display())
 }
 
 enum Turn {

@@ -115,6 +115,10 @@ fn apply(document: &mut Map<String, Value>, setting: &Setting) -> Result<(), (St
     }
     match (target, &setting.value) {
         (Value::Object(map), Value::Null) => drop(map.shift_remove(*last)),
+        (Value::Array(items), Value::Null) if last.parse().is_ok_and(|at: usize| at < items.len()) => {
+            let hint = "give the whole list without it, such as --set NAME='[A, B]'";
+            return Err((format!("null takes nothing out of a list (`{last}`)"), Some(hint.to_owned())));
+        }
         (target, value) => *child(target, last)? = value.clone(),
     }
     Ok(())
@@ -165,7 +169,11 @@ mod tests {
             set(before.clone(), "a.new.deep=text")["stages"]["a"]["with"]["new"]["deep"],
             json!("text")
         );
-        assert_eq!(set(before, "a.list=null")["stages"]["a"]["with"], json!({}));
+        assert_eq!(set(before.clone(), "a.list=null")["stages"]["a"]["with"], json!({}));
+        let Value::Object(mut map) = before else { panic!("a map") };
+        let (problem, hint) = apply(&mut map, &"a.list.1=null".parse().unwrap()).unwrap_err();
+        assert_eq!(problem, "null takes nothing out of a list (`1`)");
+        assert!(hint.is_some_and(|hint| hint.starts_with("give the whole list without it")));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use tempfile::{NamedTempFile, TempPath};
 
 use super::failpoint::failpoint;
-use super::{Action, Blob, Digest, Error, Stamp, Store, hash_file, move_into_place};
+use super::quarantine::stamp_if_right;
+use super::{Action, Blob, Digest, Error, Stamp, Store, hash_file, make_folder, sync_name};
 
 /// Enough bytes at a time that blake3 can use its widest instructions and several cores.
 const CHUNK: usize = 1 << 20;
@@ -68,15 +69,40 @@ impl Store {
         }
     }
 
-    /// Gives a synced file the name of its digest.
-    fn place_blob(&self, file: NamedTempFile, digest: Digest) -> Result<Blob, Error> {
+    /// Gives a synced file the name of its digest. Right bytes that have that name already stay, and so does their stamp:
+    /// by that whoever reads them knows that they were right all the time.
+    fn place_blob(&self, mut file: NamedTempFile, digest: Digest) -> Result<Blob, Error> {
         let path = self.blob_path(&digest);
         failpoint("bytes synced", &path);
         // A collection that is under way would take what it saw before for this.
         let _shared = self.keep_from_collection();
-        move_into_place(file, &path)?;
+        make_folder(path.parent().expect("blobs/ab"))?;
+        while let Some(left) = move_where_nothing_is(file, &path)? {
+            if let Some(stamp) = stamp_if_right(&path, &digest) {
+                // Whoever put it there may not have come to that.
+                sync_name(&path)?;
+                return Ok(Blob { digest, stamp });
+            }
+            self.quarantine(&digest)?;
+            file = left;
+        }
+        failpoint("renamed", &path);
+        sync_name(&path)?;
         let metadata = fs::metadata(&path).map_err(Error::at(Action::Read, &path))?;
         Ok(Blob { digest, stamp: Stamp::from(&metadata) })
+    }
+}
+
+/// Renames a temporary file, or gives it back if something has the name already.
+fn move_where_nothing_is(file: NamedTempFile, path: &Path) -> Result<Option<NamedTempFile>, Error> {
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(None),
+        Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => Ok(Some(refused.file)),
+        // A file system that knows neither such renaming nor hard links.
+        Err(refused) if path.symlink_metadata().is_err() => {
+            refused.file.persist(path).map(|_| None).map_err(|e| Error::at(Action::Write, path)(e.error))
+        }
+        Err(refused) => Err(Error::at(Action::Write, path)(refused.error)),
     }
 }
 
@@ -116,8 +142,7 @@ pub struct BlobWriter {
 }
 
 impl BlobWriter {
-    /// Makes the bytes durable under their digest. A blob that is already there is replaced by these bytes,
-    /// which are known to be right.
+    /// Makes the bytes durable under their digest. A blob that is already there stays if its bytes are right.
     ///
     /// # Errors
     /// If the disk refuses.
@@ -195,6 +220,27 @@ mod tests {
         assert_eq!(blob.digest, Digest::of(&bytes));
         assert_eq!(fs::read(store.blob_path(&blob.digest)).expect("readable"), bytes);
         assert_eq!(Stamp::of(&store.blob_path(&blob.digest)), Some(blob.stamp));
+    }
+
+    #[test]
+    fn right_bytes_stay_what_they_are_when_they_come_again_and_wrong_ones_make_room() {
+        let (_dir, store) = store();
+        let write = || {
+            let mut writer = store.write_blob().expect("writable");
+            writer.write_all(b"right").expect("writable");
+            writer.finish().expect("writable")
+        };
+        let first = write();
+        assert_eq!(write(), first, "with the same inode and times");
+        let path = store.blob_path(&first.digest);
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("ours");
+        fs::write(&path, b"wrong").expect("writable");
+        let healed = write();
+        assert_ne!(healed.stamp.inode, first.stamp.inode);
+        assert_eq!(Stamp::of(&path), Some(healed.stamp));
+        assert_eq!(fs::read(path).expect("there"), b"right");
+        assert_eq!(fs::read_dir(store.root().join("quarantine")).expect("there").count(), 1);
+        assert_eq!(fs::read_dir(store.root().join("tmp")).expect("there").count(), 0);
     }
 
     #[test]

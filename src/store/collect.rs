@@ -157,9 +157,10 @@ impl<'a> Census<'a> {
         let views = artifacts.filter(|a| a.form == Form::Directory).map(|a| a.digest).collect();
         let mut chains: BTreeSet<Digest> = records().filter_map(|record| record.chain).collect();
         for entry in &self.entries {
-            if let Part::Link(chain, _) = entry.part
+            // What lies beyond all results on its chain was left by an interrupted run, which went on from what lies before.
+            if let Part::Link(chain, position) = entry.part
                 && !self.is_given_up(entry)
-                && !self.records.values().any(|record| record.chain == Some(chain))
+                && !self.records.values().any(|record| record.has_passed(&chain, position))
             {
                 chains.insert(chain);
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Artifact, Blob, Digest, Record, Rules, RunEntry, RunLog, Store, Want};
+use super::{Artifact, Blob, Digest, Outcome, Record, Rules, RunEntry, RunLog, Store, Want};
 
 struct Fixture {
     _dir: tempfile::TempDir,
@@ -40,16 +40,9 @@ impl Fixture {
 
     /// Logs a run that ended with these results.
     fn log(&self, pipeline: &str, keys: &[Digest]) {
-        let entry = |key: &Digest| RunEntry { key: *key, state: "done".to_owned() };
+        let entry = |key: &Digest| RunEntry { key: *key, state: Outcome::Done };
         let stages = keys.iter().enumerate().map(|(n, key)| (format!("stage{n}"), entry(key))).collect();
-        let run = RunLog {
-            pipeline: pipeline.to_owned(),
-            started: 1,
-            seconds: 0.0,
-            stages,
-            unfinished: BTreeMap::new(),
-        };
-        self.store.log_run(&run).expect("writable");
+        self.store.log_run(&RunLog::new(pipeline, stages)).expect("writable");
     }
 
     fn sweep(&self, rules: &Rules) -> String {
@@ -107,6 +100,30 @@ fn a_chain_stays_as_long_as_a_kept_result_lies_on_it() {
     f.sweep(&NEWEST);
     assert!(chain.positions().expect("readable").is_empty() && !f.has(b"shard"));
     assert_eq!(f.faults(), 0);
+}
+
+#[test]
+fn what_an_interrupted_run_kept_beyond_a_result_is_not_that_results() {
+    let f = fixture();
+    let way = Digest::of(b"way");
+    let chain = f.store.chain(&way);
+    let key = f.publish("short", &[b"short"], Some(way));
+    let mut record = f.store.record(&key).expect("published");
+    record.reach = Some(1);
+    f.store.write_record(&record).expect("writable");
+    f.log("a", &[key]);
+    chain.keep(1, &[("weights", vec![1; 1000])]).expect("writable");
+    let left =
+        || f.store.usage().expect("readable").others.get("left by interrupted runs to go on from").copied();
+    assert_eq!(left(), None);
+    chain.keep(2, &[("weights", vec![2; 1000])]).expect("writable");
+    assert!(left().is_some_and(|bytes| (1000..2000).contains(&bytes)), "{:?}", left());
+    f.log("a", &[f.publish("other", &[b"other"], None)]);
+    f.sweep(&NEWEST);
+    assert!(!f.has(b"short") && chain.find(1).is_some() && chain.find(2).is_some());
+    let at_once = Rules { older_than: Some(Duration::ZERO), ..NEWEST };
+    f.sweep(&at_once);
+    assert!(chain.positions().expect("readable").is_empty());
 }
 
 #[test]

@@ -61,6 +61,8 @@ pub enum Mending {
     Remake(Box<Artifact>),
     /// The list of logs and memos is made anew.
     Relist,
+    /// The list of logs and memos is made without it; nobody needs it.
+    Forget,
 }
 
 impl std::fmt::Display for Wrong {

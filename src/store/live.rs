@@ -9,7 +9,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -33,6 +33,15 @@ pub struct Alive {
     pub pipeline: String,
     /// When it started, in nanoseconds since 1970.
     pub started: i64,
+}
+
+/// A run whose process was killed before it ended, and that nobody has cleared away yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Killed {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// When it started, in seconds since 1970.
+    pub started: u64,
 }
 
 /// A run that is under way, as it knows itself. What it has looked up is kept until this is dropped.
@@ -135,6 +144,29 @@ impl Store {
         Ok(needs)
     }
 
+    /// The runs of which nothing is left but what they told others while they lived, newest first.
+    ///
+    /// # Errors
+    /// If it cannot be found out.
+    pub fn killed_runs(&self) -> Result<Vec<Killed>, Error> {
+        let mut killed = Vec::new();
+        for path in list(&self.root.join("locks"))?.iter().filter(|path| is_run(path)) {
+            let Ok(file) = File::open(path) else { continue };
+            // Shared, so that two who look do not take each other for the run.
+            if file.try_lock_shared().is_err() {
+                continue;
+            }
+            let text = fs::read_to_string(path).unwrap_or_default();
+            let alive = text.lines().next().and_then(|line| serde_json::from_str::<Alive>(line).ok());
+            killed.extend(alive.map(|Alive { pipeline, started, .. }| Killed {
+                pipeline,
+                started: u64::try_from(started).unwrap_or(0) / 1_000_000_000,
+            }));
+        }
+        killed.sort_by_key(|run| std::cmp::Reverse(run.started));
+        Ok(killed)
+    }
+
     /// Removes what dead runs have left among the locks.
     pub(super) fn forget_the_dead(&self) -> Result<(), Error> {
         for path in list(&self.root.join("locks"))? {
@@ -182,15 +214,15 @@ impl Living {
         let (path, mut file) = loop {
             let number = COUNT.fetch_add(1, Ordering::Relaxed);
             let path = self.store.root.join("locks").join(format!("{PREFIX}{}-{number}", self.alive.pid));
-            let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).ok()?;
-            match file.try_lock() {
-                Ok(()) => break (path, file),
-                // In another container the same number may be that of another process.
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(_)) => return None,
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) if file.try_lock().is_ok() => break (path, file),
+                // Somebody takes it for a dead run's, and removes it.
+                Ok(_) => {}
+                // A run had the same number that was killed, or has it in another container.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(_) => return None,
             }
         };
-        file.set_len(0).ok()?;
         let mut line = serde_json::to_vec(&self.alive).expect("has only text keys");
         line.push(b'\n');
         file.write_all(&line).ok()?;
@@ -255,6 +287,7 @@ mod tests {
         assert_eq!(needs.keys, BTreeSet::from([one, two]));
         assert_eq!(needs.runs, std::slice::from_ref(&living.alive));
         assert!(needs.since() < Some(living.alive.started));
+        assert_eq!(store.killed_runs().expect("readable"), []);
         drop(living);
         assert_eq!(store.needs().expect("readable").keys.len(), 0);
         assert_eq!(fs::read_dir(store.root().join("locks")).expect("there").count(), 0);
@@ -268,6 +301,22 @@ mod tests {
         assert!(store.needs().expect("readable").runs.is_empty());
         store.forget_the_dead().expect("writable");
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_killed_run_is_known_until_it_is_forgotten_even_if_another_has_its_number() {
+        let (_dir, store) = store();
+        for number in 0..1000 {
+            let path = store.root().join(format!("locks/run-{}-{number}", std::process::id()));
+            fs::write(path, r#"{"pid":1,"pipeline":"a","started":7000000000}"#).expect("writable");
+        }
+        let living = store.enter("b");
+        living.look().pin(Some(&Digest::of(b"key")));
+        assert_eq!(store.needs().expect("readable").runs.len(), 1);
+        let killed = store.killed_runs().expect("readable");
+        assert_eq!(killed, vec![Killed { pipeline: "a".to_owned(), started: 7 }; 1000]);
+        store.forget_the_dead().expect("writable");
+        assert_eq!(store.killed_runs().expect("readable"), []);
     }
 
     #[test]

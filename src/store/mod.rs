@@ -37,6 +37,7 @@ mod live;
 mod lock;
 mod memo;
 mod owners;
+mod quarantine;
 mod record;
 mod repair;
 mod rules;
@@ -64,13 +65,13 @@ pub use digest::Digest;
 pub use error::{Action, Error};
 pub use finding::{Finding, Mending, Report, Wrong};
 pub use folders::Folders;
-pub use live::{Alive, Living, Look};
+pub use live::{Alive, Killed, Living, Look};
 pub use lock::{Claim, Holder, Slot, Want};
 pub use owners::Owner;
 pub use record::{Damage, Found, Record};
 pub use repair::Repaired;
 pub use rules::{Best, Rules};
-pub use runs::{LoggedRun, RunEntry, RunLog};
+pub use runs::{LoggedRun, Outcome, RunEntry, RunLog, Unfinished};
 pub use seen::hash_file;
 pub use stamp::Stamp;
 pub use trash::{Bin, Swept};
@@ -165,7 +166,12 @@ fn move_into_place(file: tempfile::NamedTempFile, path: &Path) -> Result<(), Err
     make_folder(dir)?;
     file.persist(path).map_err(|e| Error::at(Action::Write, path)(e.error))?;
     failpoint("renamed", path);
-    sync_dir(dir)?;
+    sync_name(path)
+}
+
+/// Makes the name of a file durable.
+fn sync_name(path: &Path) -> Result<(), Error> {
+    sync_dir(path.parent().expect("every file of the store lies in a folder of the store"))?;
     failpoint("name synced", path);
     Ok(())
 }

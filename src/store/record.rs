@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::failpoint::failpoint;
 use super::{Action, Artifact, Blob, Description, Digest, Error, Stamp, Store, hash_file, sealed};
 
 /// What stands for the port of a record's log, which no port is named: names have no blanks.
@@ -36,6 +35,9 @@ pub struct Record {
     /// The chain on which it lies, if it is a stop on a longer way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chain: Option<Digest>,
+    /// The position on that way that it lies at, or before which it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<u64>,
     /// How much of that way this computation went itself, in the units of its positions; the rest it found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub computed: Option<u64>,
@@ -64,6 +66,7 @@ impl Record {
             metrics: BTreeMap::new(),
             series: BTreeMap::new(),
             chain: None,
+            reach: None,
             computed: None,
             log: None,
             started: 0,
@@ -71,6 +74,12 @@ impl Record {
             peak_memory: None,
             tool: String::new(),
         }
+    }
+
+    /// Whether a position of a chain lies on the way to it.
+    #[must_use]
+    pub fn has_passed(&self, chain: &Digest, position: u64) -> bool {
+        self.chain == Some(*chain) && self.reach.is_none_or(|reach| position <= reach)
     }
 
     /// Its files: port, name and blob of each, those of the outputs first; the log's port is [`LOG`].
@@ -191,20 +200,6 @@ impl Store {
         self.unmark_lost(&record.key)
     }
 
-    /// Moves a blob that has wrong bytes out of the way, to be looked at or deleted by people.
-    ///
-    /// # Errors
-    /// If the store cannot be written.
-    pub fn quarantine(&self, digest: &Digest) -> Result<(), Error> {
-        let (from, to) = (self.blob_path(digest), self.make_dir("quarantine")?.join(digest.to_string()));
-        match fs::rename(&from, &to) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            outcome => outcome.map_err(Error::at(Action::Write, &to))?,
-        }
-        failpoint("set aside", &to);
-        Ok(())
-    }
-
     pub(super) fn record_path(&self, key: &Digest) -> PathBuf {
         self.beside_records(key, "json")
     }
@@ -234,6 +229,18 @@ impl Store {
     fn beside_records(&self, key: &Digest, extension: &str) -> PathBuf {
         let name = key.to_string();
         self.root.join("records").join(&name[..2]).join(format!("{name}.{extension}"))
+    }
+}
+
+impl Store {
+    /// The blob as it looks now, if its bytes are right; they are read only where the metadata has changed.
+    #[must_use]
+    pub fn check_blob(&self, blob: &Blob) -> Option<Blob> {
+        match health(&self.blob_path(&blob.digest), blob) {
+            Health::AsRecorded => Some(*blob),
+            Health::Moved(stamp) => Some(Blob { stamp, ..*blob }),
+            Health::Missing | Health::Changed => None,
+        }
     }
 }
 

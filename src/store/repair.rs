@@ -2,11 +2,8 @@
 //! no results; the next run does, for exactly what was lost.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 
-use super::failpoint::failpoint;
-use super::{Action, Digest, Error, Finding, Mending, Owner, Report, Store, Wrong};
+use super::{Digest, Error, Finding, Mending, Owner, Report, Store, Wrong};
 
 /// What was mended.
 #[derive(Debug)]
@@ -42,7 +39,7 @@ impl Store {
                     }
                     self.make_view(artifact)?;
                 }
-                Mending::Note | Mending::Relist => {}
+                Mending::Note | Mending::Relist | Mending::Forget => {}
             }
             lost.extend(&finding.lost);
             if !finding.lost.is_empty() {
@@ -54,7 +51,7 @@ impl Store {
             self.mark_lost(key)?;
         }
         let listed = |finding: &Finding| {
-            matches!(finding.mending, Mending::Relist)
+            matches!(finding.mending, Mending::Relist | Mending::Forget)
                 || ["runs", "seen", "trash"].iter().any(|folder| finding.file.starts_with(folder))
         };
         if report.findings.iter().any(listed) {
@@ -86,24 +83,5 @@ impl Store {
         finding.file.starts_with("records")
             && matches!(finding.wrong, Wrong::Changed | Wrong::Missing)
             && key.is_some_and(|key| self.record(&key).is_some())
-    }
-
-    /// Moves something out of the way, to be looked at or deleted by people.
-    fn set_aside(&self, inside: &Path) -> Result<(), Error> {
-        let names: Vec<String> = inside.iter().map(|name| name.to_string_lossy().into_owned()).collect();
-        let dir = self.make_dir("quarantine")?;
-        // What was set aside before under that name stays.
-        let free = (0..).map(|n| match n {
-            0 => dir.join(names.join("-")),
-            n => dir.join(format!("{}-{n}", names.join("-"))),
-        });
-        let to = free.into_iter().find(|to| to.symlink_metadata().is_err()).expect("some number is free");
-        match fs::rename(self.root.join(inside), &to) {
-            // Two findings may concern one folder.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            outcome => outcome.map_err(Error::at(Action::Write, &to))?,
-        }
-        failpoint("set aside", &to);
-        Ok(())
     }
 }

@@ -10,9 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::record::list;
 use super::{Digest, Error, Store, sealed};
 
-/// The state of a stage of which a run got no result.
-const EARLIER: &str = "earlier";
-
 /// One run of a pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunLog {
@@ -24,9 +21,9 @@ pub struct RunLog {
     pub seconds: f64,
     /// The result that each stage ended with, by name.
     pub stages: BTreeMap<String, RunEntry>,
-    /// How the run left those of its stages of which it got no result, such as `failed` or `skipped`, by name.
+    /// How the run left those of its stages of which it got no result, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub unfinished: BTreeMap<String, String>,
+    pub unfinished: BTreeMap<String, Unfinished>,
 }
 
 /// What became of one stage of a run.
@@ -34,25 +31,56 @@ pub struct RunLog {
 pub struct RunEntry {
     /// The key of its newest result: this run's, or an earlier one's if this run got none.
     pub key: Digest,
-    /// How this run left it, such as `done` or `reused`; `earlier` if this run got no result of it.
-    pub state: String,
+    /// Whose that result is.
+    pub state: Outcome,
+}
+
+/// How a run came by the newest result of a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It computed it.
+    Done,
+    /// It was there.
+    Reused,
+    /// It got none: that of an earlier run is the newest.
+    Earlier,
+}
+
+/// How a run left a stage of which it got no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unfinished {
+    /// It was begun, and failed.
+    Failed,
+    /// It was begun, and the run was interrupted.
+    Interrupted,
+    /// It was not begun.
+    Skipped,
 }
 
 impl RunEntry {
     /// The entry as a later run takes it over that gets no result of the stage.
     #[must_use]
     pub fn taken_over(self) -> RunEntry {
-        RunEntry { state: EARLIER.to_owned(), ..self }
+        RunEntry { state: Outcome::Earlier, ..self }
     }
 
     /// Whether the result is this run's own, computed or reused.
     #[must_use]
     pub fn is_own(&self) -> bool {
-        self.state != EARLIER
+        self.state != Outcome::Earlier
     }
 }
 
 impl RunLog {
+    /// A run that ended with these results and left no stage without.
+    #[must_use]
+    pub fn new(pipeline: &str, stages: BTreeMap<String, RunEntry>) -> RunLog {
+        let pipeline = pipeline.to_owned();
+        RunLog { pipeline, started: 0, seconds: 0.0, stages, unfinished: BTreeMap::new() }
+    }
+
     /// The results that are the run's own, by stage.
     pub fn own(&self) -> impl Iterator<Item = (&String, &RunEntry)> {
         self.stages.iter().filter(|(_, entry)| entry.is_own())
@@ -87,8 +115,14 @@ impl Store {
     /// The newest run of a pipeline, of those whose log can be read.
     #[must_use]
     pub fn last_run(&self, pipeline: &str) -> Option<RunLog> {
-        let logs = list(&self.runs_dir(pipeline)).ok()?;
-        logs.iter().rev().find_map(|path| sealed::read(path))
+        self.last_runs(pipeline, 1).pop()
+    }
+
+    /// So many of the newest runs of a pipeline, newest first, of those whose log can be read.
+    #[must_use]
+    pub fn last_runs(&self, pipeline: &str, count: usize) -> Vec<RunLog> {
+        let logs = list(&self.runs_dir(pipeline)).unwrap_or_default();
+        logs.iter().rev().filter_map(|path| sealed::read(path)).take(count).collect()
     }
 
     /// The name of the newest log of a pipeline.
@@ -151,18 +185,14 @@ mod tests {
         assert_eq!(store.last_run("a"), None);
         for (pipeline, started) in [("a", 1), ("b", 2), ("a", 3)] {
             let key = Digest::of(&[started]);
-            let stages = BTreeMap::from([("train".to_owned(), RunEntry { key, state: "done".to_owned() })]);
-            let run = RunLog {
-                pipeline: pipeline.to_owned(),
-                started: started.into(),
-                seconds: 0.5,
-                stages,
-                unfinished: BTreeMap::new(),
-            };
+            let stages = BTreeMap::from([("train".to_owned(), RunEntry { key, state: Outcome::Done })]);
+            let run = RunLog { started: started.into(), ..RunLog::new(pipeline, stages) };
             store.log_run(&run).expect("writable");
         }
         assert_eq!(store.last_run("a").map(|run| run.started), Some(3));
         assert_eq!(store.last_run("b").map(|run| run.started), Some(2));
+        let newest: Vec<u64> = store.last_runs("a", 2).iter().map(|run| run.started).collect();
+        assert_eq!(newest, [3, 1]);
         let all: Vec<u64> = store.runs().expect("readable").iter().map(|run| run.log.started).collect();
         assert_eq!(all, [1, 2, 3]);
     }
@@ -172,13 +202,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let store = Store::at(dir.path());
         for started in [1, 2] {
-            let run = RunLog {
-                pipeline: "a".to_owned(),
-                started,
-                seconds: 0.5,
-                stages: BTreeMap::new(),
-                unfinished: BTreeMap::new(),
-            };
+            let run = RunLog { started, seconds: 0.5, ..RunLog::new("a", BTreeMap::new()) };
             store.log_run(&run).expect("writable");
         }
         let newest = store.runs().expect("readable").pop().expect("two").name;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::owners::Owners;
 use super::survey::Part;
-use super::{Digest, Error, Owner, Store};
+use super::{Digest, Error, Owner, Record, Store};
 
 /// What the store's files cost.
 #[derive(Debug, Default, Serialize)]
@@ -54,13 +54,13 @@ impl Store {
                 users.blobs.entry(blob.digest).or_default().insert(key);
             }
             if let Some(chain) = record.chain {
-                users.chains.entry(chain).or_default().insert(key);
+                users.chains.entry(chain).or_default().push(record);
             }
         }
         for entry in &entries {
             let Part::Link(chain, position) = entry.part else { continue };
             let Some(link) = self.chain(&chain).link(position).filter(|link| !link.own) else { continue };
-            let keys = users.chains.get(&chain).cloned().unwrap_or_default();
+            let keys = users.of_link(&chain, position);
             for blob in link.files.values() {
                 users.blobs.entry(blob.digest).or_default().extend(&keys);
             }
@@ -103,11 +103,17 @@ struct Users<'a> {
     owners: &'a Owners,
     /// The keys of the results that hold each blob.
     blobs: BTreeMap<Digest, BTreeSet<Digest>>,
-    /// The keys of the results on each chain.
-    chains: BTreeMap<Digest, BTreeSet<Digest>>,
+    /// The results on each chain.
+    chains: BTreeMap<Digest, Vec<Record>>,
 }
 
 impl Users<'_> {
+    /// The keys of the results that a position of a chain lies on the way to.
+    fn of_link(&self, chain: &Digest, position: u64) -> BTreeSet<Digest> {
+        let results = self.chains.get(chain).into_iter().flatten();
+        results.filter(|record| record.has_passed(chain, position)).map(|record| record.key).collect()
+    }
+
     /// The stages that use something, and what it is for if there are none.
     fn of(&self, part: &Part) -> (BTreeSet<Owner>, &'static str) {
         let of_keys = |keys: Option<&BTreeSet<Digest>>| self.owners.of_keys(keys.into_iter().flatten());
@@ -122,8 +128,8 @@ impl Users<'_> {
                 };
                 (of_keys(keys), what)
             }
-            Part::Link(chain, _) => {
-                (of_keys(self.chains.get(chain)), "left by interrupted runs to go on from")
+            Part::Link(chain, position) => {
+                (of_keys(Some(&self.of_link(chain, *position))), "left by interrupted runs to go on from")
             }
             Part::Partial(_) => (BTreeSet::new(), "left by interrupted runs to go on from"),
             Part::Log(..) | Part::Index | Part::Memo | Part::Answer | Part::View(_) | Part::Fixture => {

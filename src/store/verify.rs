@@ -160,7 +160,7 @@ impl<'a> Check<'a> {
         }
         for name in index.memos.difference(&now.memos) {
             let path = self.store.root().join("seen").join(name);
-            self.find(&path, "digest of a file outside the store", Wrong::Missing, Mending::Relist);
+            self.find(&path, "digest of a file outside the store", Wrong::Missing, Mending::Forget);
         }
         Ok(())
     }

@@ -83,6 +83,7 @@ fn the_list_of_runs_names_what_failed_even_if_no_result_is_new() {
         assert_eq!(runs.matches("pair~").count(), 2, "{runs}");
         assert!(runs.lines().nth(1).is_some_and(|newest| newest.ends_with("(second failed)")), "{runs}");
     }
+    ws.call(&["compare", "pair~0", "pair~1"]).succeeds().says(["pair~0 (second failed)"]);
     ws.write("pipeline.yaml", PAIR);
     ws.run().reused(["first", "second"]);
     assert!(!listed().lines().nth(1).is_some_and(|newest| newest.contains("failed")));
@@ -129,8 +130,14 @@ stages:
     );
     fs::create_dir(ws.path("folder")).expect("writable");
     symlink("nowhere", ws.path("folder/link")).expect("writable");
-    ws.call(&["run", "pipeline.yaml"]).exits(2).says(["reads `folder/link`, and there is no such file"]);
+    ws.call(&["run", "pipeline.yaml"])
+        .exits(2)
+        .says(["reads `folder/link`, and that is a link to `nowhere`, which is not there"]);
     fs::remove_file(ws.path("folder/link")).expect("there");
+    symlink(".", ws.path("folder/loop")).expect("writable");
+    let told = "reads `folder/loop`, and that is a link to a folder that it lies in";
+    ws.call(&["run", "pipeline.yaml"]).exits(2).says([told]);
+    fs::remove_file(ws.path("folder/loop")).expect("there");
     let made = std::process::Command::new("mkfifo").arg(ws.path("folder/pipe")).status().expect("it runs");
     assert!(made.success());
     ws.call(&["run", "pipeline.yaml"]).exits(2).says(["reads `folder/pipe`, and that is no plain file"]);
@@ -165,4 +172,24 @@ fn a_cache_that_cannot_be_read_is_not_called_empty() {
         let said = ws.call(&words);
         assert!(said.err.contains("Not a directory"), "{command}: {}{}", said.out, said.err);
     }
+}
+
+#[test]
+fn why_a_stage_could_not_begin_is_remembered() {
+    let text = "name: gone
+stages:
+  first: { uses: command, with: { run: rm FILE; echo > o, outs: { o: o } } }
+  second: { uses: command, in: { x: first }, with: { run: cp note o, deps: [note], outs: { o: o } } }
+";
+    let ws = Workspace::new("");
+    ws.write("note", "x");
+    ws.write("pipeline.yaml", text.replace("FILE", &ws.path("note").display().to_string()));
+    let ran = ws.run().failed(["second"]);
+    assert!(ran.error().contains("note: No such file or directory"), "{ran:#?}");
+    assert!(ran.error().contains("kept for a look: log.txt in "), "{ran:#?}");
+    ws.write("note", "x");
+    let why = "failed last time: note: No such file or directory";
+    ws.call(&["status", "pipeline.yaml"]).succeeds().says([why]);
+    ws.run().ran(["second"]);
+    assert!(!ws.path("cache/failed/gone/second").exists());
 }

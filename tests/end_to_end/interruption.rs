@@ -101,6 +101,7 @@ fn a_second_ctrl_c_stops_at_once_and_leaves_no_program_behind() {
     assert_eq!(code, Some(130), "{said}");
     assert!(said.contains("stopped at once"), "{said}");
     assert!(since.elapsed() < Duration::from_millis(1800), "without the grace of a polite stop");
+    ws.call(&["runs"]).succeeds().says(["(killed)"]);
     // Its group has its number; `ps` lists no process of it but, for a moment, those that nobody has waited for.
     let alive = || {
         let ps = Command::new("ps").args(["-A", "-o", "pgid=,stat="]).output().expect("ps exists");
@@ -161,4 +162,28 @@ fn a_killed_run_is_gone_on_with() {
     ws.set("slow.run", "echo slow > s.txt");
     ws.run().ran(["slow", "after"]).reused(["quick"]);
     assert_eq!(ws.read("data/slow/slow/s.txt"), "slow\n");
+}
+
+#[test]
+fn a_killed_run_is_listed_and_a_living_one_is_not() {
+    let mut ws = Workspace::new(SLOW);
+    let mut child = start(&ws);
+    ws.call(&["runs"]).succeeds().says(["no runs in cache"]);
+    signal(&child, "-KILL");
+    child.wait().expect("it ends");
+    ws.set("slow.run", "echo slow > s.txt");
+    for ended in [false, true] {
+        let said = ws.call(&["runs", "slow"]).succeeds().out;
+        let lines: Vec<Vec<&str>> =
+            said.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines.len(), if ended { 2 } else { 1 }, "{said}");
+        assert!(!ended || lines[0][0] == "slow~0", "{said}");
+        let killed = lines.last().expect("listed");
+        assert!(killed[0] == "slow" && killed.ends_with(&["(killed)"]), "{said}");
+        ws.call(&["run", "pipeline.yaml"]).succeeds();
+    }
+    let said = ws.call(&["runs", "slow", "--json"]).succeeds().out;
+    let listed: Vec<serde_json::Value> = serde_json::from_str(&said).expect("JSON");
+    let killed: Vec<bool> = listed.iter().map(|run| run["killed"].as_bool().expect("told")).collect();
+    assert_eq!(killed, [false, true]);
 }

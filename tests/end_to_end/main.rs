@@ -5,6 +5,7 @@ mod commands;
 mod failing;
 mod growing;
 mod incremental;
+mod inputs;
 mod interruption;
 mod keeping;
 mod kills;

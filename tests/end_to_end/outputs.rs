@@ -1,6 +1,7 @@
 //! What becomes of a stage's outputs: which of them are taken, under which names they are shown, and what a log is worth.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::workspace::Workspace;
 
@@ -18,6 +19,21 @@ fn a_pipe_among_the_outputs_fails_and_nobody_waits_for_it() {
         ("mkfifo p; ln -s p o", "{ o: o }", "`o`, in output `o`, is no plain file"),
     ] {
         assert!(one(run, outs).run().failed(["a"]).error().contains(named), "{run}");
+    }
+}
+
+#[test]
+fn what_a_command_did_not_leave_is_told_by_its_name() {
+    for (run, outs, told) in [
+        ("ln -s nowhere o", "{ o: o }", "`o`, in output `o`, is a link to `nowhere`, which is not there"),
+        ("mkdir o; ln -s x o/x", "{ o: o/ }", "`o/x`, in output `o`, is a link that leads to itself"),
+        ("mkdir o; ln -s . o/x", "{ o: o/ }", "`o/x`, in output `o`, is a link to a folder that it lies in"),
+        ("rm -rf $PWD", "{ o: o }", "the command removed the directory that it ran in"),
+        ("[no-such-program]", "{ o: o }", "there is no program `no-such-program` in any folder of PATH"),
+        ("[./none]", "{ o: o }", "`./none` cannot be started in the clean directory: No such file"),
+    ] {
+        let ran = one(run, outs).run().failed(["a"]);
+        assert!(ran.error().contains(told), "{}", ran.error());
     }
 }
 
@@ -118,9 +134,10 @@ fn what_a_killed_command_left_can_be_collected_at_once() {
 
 #[test]
 fn a_copy_replaces_a_file_but_no_link_and_no_pipeline() {
-    let ws = Workspace::new(
-        "name: g
-stages:
+    let ws = Workspace::new("extends: base.yaml\nname: g\n");
+    ws.write(
+        "base.yaml",
+        "stages:
   a: { uses: command, with: { run: seq 1000 > o, outs: { o: o } } }
   b: { uses: command, with: { run: seq 5 > p, outs: { p: p } } }
 ",
@@ -128,11 +145,14 @@ stages:
     ws.run().ran(["a", "b"]);
     let get = |to: &str| ws.call(&["get", "pipeline.yaml", "a.o", "-o", to]);
     get("data/g/b/p").exits(2).says(["data/g/b/p: is a link; remove it, or name another file"]);
-    get("pipeline.yaml").exits(2).says(["pipeline.yaml: is the pipeline itself; name another file"]);
+    get("pipeline.yaml").exits(2).says(["pipeline.yaml: is a file of the pipeline; name another file"]);
+    get("base.yaml").exits(2).says(["base.yaml: is a file of the pipeline; name another file"]);
     ws.write("old", "what was there");
+    fs::set_permissions(ws.path("old"), fs::Permissions::from_mode(0o751)).expect("ours");
     get("old").succeeds();
     get("old").succeeds();
     assert_eq!(fs::read_to_string(ws.path("old")).expect("a file").lines().count(), 1000);
+    assert_eq!(fs::metadata(ws.path("old")).expect("there").permissions().mode() & 0o777, 0o751);
     let left = fs::read_dir(ws.path(".")).expect("a folder").flatten();
     assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().ends_with(".part")));
     ws.call(&["cache", "verify"]).succeeds();

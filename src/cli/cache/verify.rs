@@ -90,10 +90,9 @@ fn mends(finding: &Finding) -> &'static str {
     match (&finding.mending, finding.lost.is_empty()) {
         (Mending::SetAside(_), true) => "moves it to quarantine",
         (Mending::SetAside(_), false) => "moves it to quarantine, and the next run computes it again",
-        (Mending::Note, true) => "forgets it",
+        (Mending::Note, true) | (Mending::Forget, _) => "forgets it",
         (Mending::Note, false) => "notes the loss, and the next run computes it again",
         (Mending::Remake(_), _) => "makes the links anew",
-        (Mending::Relist, _) if finding.file.starts_with("seen") => "forgets it",
         (Mending::Relist, _) => "makes the list of logs anew",
     }
 }
@@ -101,10 +100,10 @@ fn mends(finding: &Finding) -> &'static str {
 fn mended(finding: &Finding) -> &'static str {
     match &finding.mending {
         Mending::SetAside(_) => "moved to quarantine",
+        Mending::Forget => "forgotten",
         Mending::Note if finding.lost.is_empty() => "forgotten",
         Mending::Note => "the loss is noted",
         Mending::Remake(_) => "links made anew",
-        Mending::Relist if finding.file.starts_with("seen") => "forgotten",
         Mending::Relist => "list of logs made anew",
     }
 }

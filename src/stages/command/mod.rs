@@ -5,9 +5,11 @@ mod guard;
 mod process;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod workspace;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command as Program;
 use std::time::Duration;
@@ -20,7 +22,8 @@ use serde_json::{Value, json};
 pub use self::process::kill_all as kill_all_programs;
 
 use self::process::Cut;
-use self::workspace::{DiskError, Workspace, files_below, is_directory, stays_inside};
+use self::tree::{DiskError, files_below};
+use self::workspace::{Workspace, is_directory, stays_inside};
 use crate::engine::stage::{
     Complaint, Cost, Holds, Identity, Inputs, Job, OutputPort, Ports, Stage, StageError, StageKind,
 };
@@ -138,6 +141,18 @@ impl Run {
         }
     }
 
+    /// Why it cannot be started.
+    fn unstartable(&self, error: &io::Error) -> String {
+        let name = match self {
+            Run::Line(_) => "sh",
+            Run::Program(words) => words.first().map_or("", String::as_str),
+        };
+        if error.kind() == io::ErrorKind::NotFound && !name.contains('/') {
+            return format!("there is no program `{name}` in any folder of PATH");
+        }
+        format!("`{name}` cannot be started in the clean directory: {error}")
+    }
+
     fn program(&self) -> Program {
         let words = match self {
             Run::Line(line) => vec!["sh", "-c", line],
@@ -209,7 +224,7 @@ impl Command {
                 let seconds = self.timeout.unwrap_or_default();
                 return Err(Failure::Theirs(format!("took longer than {seconds} s and was ended")));
             }
-            Err(Cut::Unstartable(error)) => return Err(Failure::Theirs(error.to_string())),
+            Err(Cut::Unstartable(error)) => return Err(Failure::Theirs(self.run.unstartable(&error))),
         }
         for (port, path) in &self.outs {
             let files = workspace.output(port, path).map_err(|error| Failure::Theirs(error.to_string()))?;
@@ -281,7 +296,11 @@ impl Stage for Command {
                 job.log(&format!("attempt {attempt} of {attempts} failed: {what}"));
                 continue;
             }
-            job.set_aside(WORKSPACE, &workspace.keep())?;
+            let left = workspace.keep();
+            // The program may have removed it.
+            if left.is_dir() {
+                job.set_aside(WORKSPACE, &left)?;
+            }
             let after =
                 if attempts == 1 { String::new() } else { format!(" in the last of {attempts} attempts") };
             return Err(StageError::message(format!("`{}`: {what}{after}", self.run.words().join(" "))));

@@ -89,7 +89,9 @@ fn a_failure_is_told_and_its_directory_is_kept() {
         failure(&json!({ "run": "sleep 60", "timeout": 0.1 })),
         "`sleep 60`: took longer than 0.1 s and was ended"
     );
-    assert!(failure(&json!({ "run": ["no-such-program"] })).starts_with("`no-such-program`: No such file"));
+    assert!(
+        failure(&json!({ "run": ["no-such-program"] })).starts_with("`no-such-program`: there is no program")
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
+use super::tree::{BadLink, Cause, DiskError, at, files_below, look};
 use crate::engine::stage::{Input, Job, ONLY_FILE, StageError};
 
 /// The folder, inside the clean directory, that holds the stage's inputs.
@@ -19,14 +20,6 @@ pub struct Workspace<'a> {
     job: &'a dyn Job,
     path: PathBuf,
     is_kept: bool,
-}
-
-/// What the disk refused, and where.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {error}", path.display())]
-pub struct DiskError {
-    pub path: PathBuf,
-    error: io::Error,
 }
 
 /// Why an output cannot be taken.
@@ -50,6 +43,12 @@ pub enum OutputError {
     /// Something from which no bytes can be taken, such as a pipe.
     #[error("`{}`, in output `{port}`, is no plain file", path.display())]
     Kind { port: String, path: PathBuf },
+    /// A link that leads to no file.
+    #[error("`{}`, in output `{port}`, {link}", path.display())]
+    Link { port: String, path: PathBuf, link: BadLink },
+    /// There is no directory any more in which it could be.
+    #[error("the command removed the directory that it ran in")]
+    Gone,
     /// The disk refuses.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -116,12 +115,21 @@ impl Workspace<'_> {
     /// # Errors
     /// If the command did not make what was declared.
     pub fn output(&self, port: &str, path: &str) -> Result<BTreeMap<String, PathBuf>, OutputError> {
+        let told = |error: DiskError| match (error.path.strip_prefix(&self.path), error.cause) {
+            (Ok(inside), Cause::Link(link)) => {
+                OutputError::Link { port: port.to_string(), path: inside.to_owned(), link }
+            }
+            (_, cause) => OutputError::Disk(DiskError { cause, path: error.path.clone() }),
+        };
         let (port, path) = (port.to_string(), path.to_string());
         let place = self.path().join(&path);
         let declared_directory = is_directory(&path);
-        let Ok(metadata) = fs::metadata(self.path().join(path.trim_end_matches('/'))) else {
-            return Err(OutputError::Missing { port, path });
-        };
+        let named = self.path().join(path.trim_end_matches('/'));
+        if named.symlink_metadata().is_err() {
+            let is_gone = !self.path().is_dir();
+            return Err(if is_gone { OutputError::Gone } else { OutputError::Missing { port, path } });
+        }
+        let metadata = look(&named).map_err(told)?;
         match (metadata.is_dir(), declared_directory) {
             (true, false) => Err(OutputError::Directory { port, path }),
             (false, true) => Err(OutputError::File { port, path }),
@@ -129,7 +137,7 @@ impl Workspace<'_> {
             (false, false) => Ok(BTreeMap::from([(ONLY_FILE.to_string(), own_copy(&place)?)])),
             (true, true) => {
                 let mut files = BTreeMap::new();
-                for (name, file) in files_below(&place)? {
+                for (name, file) in files_below(&place).map_err(told)? {
                     let Some(name) = name.to_str() else {
                         return Err(OutputError::Name { port, path: file });
                     };
@@ -183,28 +191,6 @@ pub fn stays_inside(path: &Path) -> bool {
     parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
 }
 
-/// Every file below a directory by its path from there, in order; links are followed.
-///
-/// # Errors
-/// If the disk refuses.
-pub fn files_below(directory: &Path) -> Result<BTreeMap<PathBuf, PathBuf>, DiskError> {
-    let mut files = BTreeMap::new();
-    let mut waiting = vec![PathBuf::new()];
-    while let Some(folder) = waiting.pop() {
-        let place = directory.join(&folder);
-        for entry in fs::read_dir(&place).map_err(at(&place))? {
-            let name = folder.join(entry.map_err(at(&place))?.file_name());
-            let path = directory.join(&name);
-            if fs::metadata(&path).map_err(at(&path))?.is_dir() {
-                waiting.push(name);
-            } else {
-                files.insert(name, path);
-            }
-        }
-    }
-    Ok(files)
-}
-
 /// A link becomes a file of its own, since what it points to is not ours to move.
 fn own_copy(path: &Path) -> Result<PathBuf, DiskError> {
     if fs::symlink_metadata(path).map_err(at(path))?.is_symlink() {
@@ -218,11 +204,6 @@ fn own_copy(path: &Path) -> Result<PathBuf, DiskError> {
 fn make_parent(path: &Path) -> Result<(), DiskError> {
     let parent = path.parent().expect("every path here lies inside the clean directory");
     fs::create_dir_all(parent).map_err(at(parent))
-}
-
-fn at(path: &Path) -> impl FnOnce(io::Error) -> DiskError {
-    let path = path.to_path_buf();
-    move |error| DiskError { path, error }
 }
 
 #[cfg(test)]

@@ -1,0 +1,54 @@
+//! Turns the end of a run into its entry in the log of runs: per stage the newest result there is, and how the run came
+//! by it or left the stage. It does not know how anything got to its end.
+
+use std::collections::BTreeMap;
+
+use super::planner::Planner;
+use super::state::State;
+use super::worker::seconds_since_1970;
+use crate::pipeline::StageId;
+use crate::store::{self, Outcome, Record, RunEntry, RunLog, Unfinished};
+
+/// Adds a run to the log, unless it ended as the last one did. `ends` are its stages with how they ended and their
+/// results.
+pub(super) fn enter<'a>(
+    planner: &Planner<'_>,
+    ends: impl Iterator<Item = (StageId, State, Option<&'a Record>)>,
+    seconds: f64,
+) -> Result<(), store::Error> {
+    let pipeline = &planner.experiment.pipeline;
+    let before = planner.last_run();
+    let mut stages: BTreeMap<String, RunEntry> = before
+        .into_iter()
+        .flat_map(|run| &run.stages)
+        .map(|(name, entry)| (name.clone(), entry.clone().taken_over()))
+        .collect();
+    let mut unfinished = BTreeMap::new();
+    for (id, state, result) in ends {
+        let name = pipeline.stage(id).name.to_string();
+        match result {
+            Some(Record { key, .. }) => {
+                let state = if state == State::Done { Outcome::Done } else { Outcome::Reused };
+                stages.insert(name, RunEntry { key: *key, state });
+            }
+            None => drop(unfinished.insert(name, left(state))),
+        }
+    }
+    // What has gone from the pipeline may have been renamed, and is what a stage without a result compares with.
+    let is_complete = pipeline.stages.iter().all(|decl| stages.contains_key(decl.name.as_str()));
+    stages.retain(|name, _| !is_complete || pipeline.id(name).is_some());
+    let started = seconds_since_1970().saturating_sub(seconds as u64);
+    let log = RunLog { started, seconds, unfinished, ..RunLog::new(&pipeline.name, stages) };
+    if before.is_some_and(|before| before.ended_like(&log)) {
+        return Ok(());
+    }
+    planner.store.log_run(&log)
+}
+
+fn left(state: State) -> Unfinished {
+    match state {
+        State::Failed => Unfinished::Failed,
+        State::Interrupted => Unfinished::Interrupted,
+        _ => Unfinished::Skipped,
+    }
+}
