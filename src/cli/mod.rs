@@ -5,6 +5,7 @@ mod args;
 mod bench;
 mod cache;
 mod compare;
+mod cores;
 mod device;
 mod doctor;
 mod exit;

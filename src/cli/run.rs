@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use super::args::{PipelineArgs, find_stage};
+use super::cores::{Cores, at_least_one};
 use super::device::DeviceArgs;
 use super::exit::{FAILED, Failure, INTERRUPTED};
 use super::progress::{self, Json, Plain, Show, Terminal};
@@ -36,9 +37,8 @@ pub(super) struct Args {
     /// Stages at the same time [default: the number of threads].
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     jobs: Option<NonZero<usize>>,
-    /// Cores to use; results do not depend on it [default: all].
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    threads: Option<NonZero<usize>>,
+    #[command(flatten)]
+    cores: Cores,
     #[command(flatten)]
     device: DeviceArgs,
     /// After a failure, finish what does not depend on it.
@@ -53,9 +53,7 @@ static STOP: Stop = Stop::new();
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let started = Instant::now();
-    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZero::get);
-    // Fails only if a pool was built before, so it comes before anything that uses one.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    let threads = args.cores.set_up();
     args.pipeline.folders.are_ours()?;
     let store = args.pipeline.folders.store()?;
     let found = args.device.find()?;
@@ -137,12 +135,6 @@ fn selection(args: &Args, experiment: &Experiment) -> Result<BTreeSet<StageId>, 
 
 fn find_stages(experiment: &Experiment, names: &[String]) -> Result<Vec<StageId>, Failure> {
     names.iter().map(|name| find_stage(experiment, name)).collect()
-}
-
-fn at_least_one(text: &str) -> Result<NonZero<usize>, String> {
-    text.parse().map_err(|_| {
-        "write a whole number from 1; without the option it is as many as there are cores".to_owned()
-    })
 }
 
 fn exit_code(summary: &Summary) -> ExitCode {

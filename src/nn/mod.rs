@@ -34,6 +34,7 @@ pub use cpu::bench;
 pub use architecture::{Activation, Architecture, Network};
 pub use batch::Batch;
 pub use classifier::{Classifier, StepOptions, StepResult, Trainable};
+pub use cpu::bench::Level as CpuLevel;
 pub use cpu::instructions;
 pub use device::{Device, Driver, Gpu, NoGpu, gpus, try_gpu};
 pub use error::Error;

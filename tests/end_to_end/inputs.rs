@@ -43,8 +43,8 @@ fn what_read_a_changed_input_that_was_made_right_again_makes_no_result() {
     let ws = signalling(
         r#"
   a: { uses: command, with: { run: "echo A > o", outs: { o: o } } }
-  b: { uses: command, in: { x: a }, with: { timeout: 30, run: "AWAIT chmod u+w in/x; echo B >> in/x; touch FLAGS/changed; await right; echo b > o", outs: { o: o } } }
-  r: { uses: command, in: { x: a }, with: { timeout: 30, run: "AWAIT await changed; wc -c < in/x > o; touch FLAGS/read; await right", outs: { o: o } } }
+  b: { uses: command, in: { x: a }, with: { timeout: 30, run: "AWAIT await reading; chmod u+w in/x; echo B >> in/x; touch FLAGS/changed; await right; echo b > o", outs: { o: o } } }
+  r: { uses: command, in: { x: a }, with: { timeout: 30, run: "AWAIT touch FLAGS/reading; await changed; wc -c < in/x > o; touch FLAGS/read; await right", outs: { o: o } } }
   again: { uses: command, with: { timeout: 30, run: "AWAIT await read; echo A > o", outs: { o: o } } }
   right: { uses: command, in: { x: again }, with: { run: "touch FLAGS/right; echo > o", outs: { o: o } } }
 "#,

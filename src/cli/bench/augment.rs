@@ -7,8 +7,9 @@ use std::time::Instant;
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::{Measured, Threads, measured};
+use super::{Measured, measured, set_up};
 use crate::augment::{Recipe, Samples, Transform};
+use crate::cli::cores::Cores;
 use crate::cli::exit::Failure;
 use crate::dataset::random::{Purpose, Stream};
 use crate::dataset::{Dataset, DatasetWriter, Destination, painter, stl10};
@@ -23,11 +24,11 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
     images: u32,
     #[command(flatten)]
-    threads: Threads,
+    cores: Cores,
 }
 
 pub(super) fn augment(args: &Args) -> Result<Measured, Failure> {
-    let threads = args.threads.set_up();
+    let threads = set_up(&args.cores);
     let folder = tempfile::tempdir()?;
     let dataset = paint_dataset(folder.path())?;
     let transforms: Vec<Transform> = serde_json::from_value(json!([

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::{Measured, Threads, measured};
+use super::{Measured, measured, set_up};
+use crate::cli::cores::Cores;
 use crate::cli::exit::Failure;
 use crate::store::hash_file;
 
@@ -15,11 +16,11 @@ pub(in crate::cli) struct Args {
     /// The file; it is read once before, so that it is in memory.
     file: PathBuf,
     #[command(flatten)]
-    threads: Threads,
+    cores: Cores,
 }
 
 pub(super) fn hash(args: &Args) -> Result<Measured, Failure> {
-    let threads = args.threads.set_up();
+    let threads = set_up(&args.cores);
     hash_file(&args.file)?;
     let start = Instant::now();
     let digest = hash_file(&args.file)?;

@@ -8,11 +8,11 @@ mod network;
 mod plan;
 
 use std::io::Write;
-use std::num::NonZero;
 use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
 
+use super::cores::Cores;
 use super::exit::Failure;
 use super::memory;
 use crate::engine;
@@ -34,24 +34,10 @@ pub(super) enum Command {
     Plan(plan::Args),
 }
 
-/// How many cores to use.
-#[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Threads {
-    /// Cores to use [default: all].
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZero<usize>>,
-}
-
-impl Threads {
-    /// Sets the program up for as many, as a run does, and returns their number.
-    fn set_up(&self) -> usize {
-        let threads = self.threads.or_else(|| std::thread::available_parallelism().ok());
-        let threads = threads.map_or(1, NonZero::get);
-        // Fails only if a pool was built before, which no other command does.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        memory::keep_freed_blocks();
-        threads
-    }
+/// Sets the program up as a run does, and returns the number of cores.
+fn set_up(cores: &Cores) -> usize {
+    memory::keep_freed_blocks();
+    cores.set_up()
 }
 
 pub(super) fn bench(command: &Command, out: &mut dyn Write) -> Result<ExitCode, Failure> {

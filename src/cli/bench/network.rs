@@ -6,7 +6,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Measured, Threads, measured};
+use super::{Measured, measured, set_up};
+use crate::cli::cores::Cores;
 use crate::cli::exit::Failure;
 use crate::dataset::random::{Purpose, Stream};
 use crate::nn::{
@@ -32,7 +33,7 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
     #[command(flatten)]
-    threads: Threads,
+    cores: Cores,
 }
 
 /// Names of a pipeline file as names of the command line.
@@ -65,7 +66,7 @@ fn measure(
     args: &Args,
     mut step: impl FnMut(&mut Classifier, &Batch) -> Result<(), nn::Error>,
 ) -> Result<Measured, Failure> {
-    let threads = args.threads.set_up();
+    let threads = set_up(&args.cores);
     let architecture = Architecture { network: args.model, activation: args.activation, classes: 10 };
     let mut classifier = Classifier::new(&architecture, 0, Device::Cpu)?;
     let mut random = Stream::new(0, Purpose::Init, 0, 0);

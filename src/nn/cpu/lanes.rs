@@ -136,9 +136,9 @@ impl Lanes for Plain {
     #[inline(always)]
     fn rows(columns: [Plain; SHORT]) -> [[f32; SHORT]; LANES] {
         let mut rows = [[0.0; SHORT]; LANES];
-        for l in 0..LANES {
+        for (l, row) in rows.iter_mut().enumerate() {
             for c in 0..SHORT {
-                rows[l][c] = columns[c].0[l];
+                row[c] = columns[c].0[l];
             }
         }
         rows

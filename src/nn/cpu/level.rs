@@ -1,6 +1,7 @@
 //! The kinds of vector instructions for which the innermost loop is written, which of them a machine has, and how to ask
 //! for memory in time.
 
+use std::str::FromStr;
 use std::sync::OnceLock;
 
 /// Values of a line of the cache.
@@ -33,10 +34,11 @@ impl Level {
 
     /// Has the networks computed with this kind from now on; to be called before the first of them is.
     ///
-    /// # Errors
-    /// If the machine has not these instructions, or others are in use.
-    pub fn choose(self) -> Result<(), Level> {
-        if self.is_here() && *IN_USE.get_or_init(|| self) == self { Ok(()) } else { Err(self) }
+    /// # Panics
+    /// If the machine has not these instructions, or others are in use already.
+    pub fn choose(self) {
+        assert!(self.is_here(), "this machine has no {self:?}");
+        assert_eq!(*IN_USE.get_or_init(|| self), self, "a level is chosen before it is used");
     }
 
     /// Whether this machine has it.
@@ -54,6 +56,15 @@ impl Level {
         }
     }
 
+    /// What the command line calls it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Level::Avx512 => "avx512",
+            Level::Avx2 => "avx2",
+            Level::Plain => "plain",
+        }
+    }
+
     /// What people call it.
     pub fn name(self) -> &'static str {
         match self {
@@ -62,6 +73,19 @@ impl Level {
             Level::Plain if cfg!(target_arch = "aarch64") => "NEON",
             Level::Plain => "no vector instructions",
         }
+    }
+}
+
+impl FromStr for Level {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Level, String> {
+        let mut levels = [Level::Avx512, Level::Avx2, Level::Plain].into_iter();
+        let level = levels.find(|level| level.word() == text);
+        let level = level.ok_or_else(|| "write `avx512`, `avx2` or `plain`".to_owned())?;
+        let here: Vec<&str> = Level::here().map(Level::word).collect();
+        let missing = || format!("this machine has no such instructions, only {}", here.join(" and "));
+        level.is_here().then_some(level).ok_or_else(missing)
     }
 }
 
@@ -77,4 +101,17 @@ pub fn prefetch(values: &[f32], at: usize) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (values, at);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_named_by_their_words() {
+        for level in Level::here() {
+            assert_eq!(level.word().parse(), Ok(level));
+        }
+        assert_eq!("sse".parse::<Level>(), Err("write `avx512`, `avx2` or `plain`".to_owned()));
+    }
 }

@@ -10,6 +10,7 @@ mod finish;
 mod fresh;
 mod geometry;
 mod lanes;
+mod layouts;
 mod level;
 mod matrix;
 mod microkernel;

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::lanes::vectorize;
+use super::lanes::{Lanes, Loop, run_at, vectorize};
+use super::level::Level;
 use super::scratch;
 
 /// Windows of side `side`, `stride` apart, over planes with `padding` beyond each edge.
@@ -137,10 +138,39 @@ const NOBODY: f32 = 255.0;
 /// Takes the challenger's values where they are larger, or the first ones. NaN is larger than any number.
 #[inline(always)]
 fn challenge(y: &mut [f32], winners: &mut [f32], challenger: f32, values: &[f32]) {
-    for ((y, winner), value) in y.iter_mut().zip(winners).zip(values) {
-        let wins = (*winner == NOBODY) | (*value > *y) | value.is_nan();
-        *y = if wins { *value } else { *y };
-        *winner = if wins { challenger } else { *winner };
+    let values = &values[..y.len()];
+    let winners = &mut winners[..y.len()];
+    for i in 0..y.len() {
+        let wins = (winners[i] == NOBODY) | (values[i] > y[i]) | values[i].is_nan();
+        y[i] = if wins { values[i] } else { y[i] };
+        winners[i] = if wins { challenger } else { winners[i] };
+    }
+}
+
+/// The largest values of the windows of a plane, and where in their windows they stand.
+struct Largest<'a> {
+    window: &'a Window,
+    x: &'a [f32],
+    sorted: &'a mut [f32],
+    /// Places as f32, so that the compiler can keep values and places in lanes of one width.
+    places: &'a mut [f32],
+    y: &'a mut [f32],
+    winners: &'a mut [u8],
+}
+
+impl Loop for Largest<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Largest { window, x, sorted, places, y, winners } = self;
+        let width = places.len();
+        window.sort(x, sorted);
+        let rows = y.chunks_exact_mut(width).zip(winners.chunks_exact_mut(width));
+        for (row, (y, winners)) in rows.enumerate() {
+            window.largest(sorted, row, y, places);
+            for i in 0..width {
+                winners[i] = places[i] as i32 as u8;
+            }
+        }
     }
 }
 
@@ -173,20 +203,10 @@ pub fn forward(window: &Window, x: &[f32]) -> (Vec<f32>, Vec<u8>) {
     let (mut y, mut winners) = (vec![0.0; planes * out_plane], vec![0; planes * out_plane]);
     y.par_chunks_mut(out_plane).zip(winners.par_chunks_mut(out_plane)).zip(x.par_chunks(plane)).for_each(
         |((y, winners), x)| {
-            // Places as f32 at first, so that the compiler can keep values and places in lanes of one width.
             let sorted = window.height * window.width.next_multiple_of(window.stride);
             scratch::with(sorted + out_width, |buffer| {
                 let (sorted, places) = buffer.split_at_mut(sorted);
-                vectorize(|| {
-                    window.sort(x, sorted);
-                    let rows = y.chunks_exact_mut(out_width).zip(winners.chunks_exact_mut(out_width));
-                    for (row, (y, winners)) in rows.enumerate() {
-                        window.largest(sorted, row, y, places);
-                        for (winner, place) in winners.iter_mut().zip(&*places) {
-                            *winner = *place as i32 as u8;
-                        }
-                    }
-                });
+                run_at(Level::in_use(), Largest { window, x, sorted, places, y, winners });
             });
         },
     );

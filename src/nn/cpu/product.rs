@@ -106,6 +106,19 @@ pub fn multiply<F: Finish>(
     }
 }
 
+/// Copies a part of a row, and zeros behind it; whole vectors without a call.
+#[inline(always)]
+fn copy<const LANES: usize>(row: &[f32], to: &mut [f32]) {
+    if row.len() == to.len() {
+        for (to, row) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(row.as_chunks::<LANES>().0) {
+            *to = *row;
+        }
+    } else {
+        to[..row.len()].copy_from_slice(row);
+        to[row.len()..].fill(0.0);
+    }
+}
+
 struct Sweep<'a, F: Finish> {
     a: &'a Packed,
     b: Rows<'a>,
@@ -147,8 +160,7 @@ impl<F: Finish> Sweep<'_, F> {
                 scratch::with(depth * columns, |values| {
                     for (to, start) in values.chunks_exact_mut(columns).zip(b.starts) {
                         (0..columns).step_by(LINE).for_each(|l| prefetch(b.values, start + at + columns + l));
-                        to[..count].copy_from_slice(&b.values[start + at..][..count]);
-                        to[count..].fill(0.0);
+                        copy::<LANES>(&b.values[start + at..][..count], to);
                     }
                     let starts: Vec<usize> = (0..depth).map(|i| i * columns).collect();
                     match vectors {

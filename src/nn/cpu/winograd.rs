@@ -5,7 +5,7 @@
 //! With R + M = 7, one matrix B serves every kernel: Y = A' ((G w G') . (B' x B)) A for the 6 x 6 inputs x
 //! under each tile, where G evaluates polynomials at six points and A' goes back. The gradient of the input is
 //! the convolution of dy with the flipped filters, and the gradient of the filters has the same form with R and
-//! M exchanged, summed over all tiles. Where rounding matters most, tiles of 4 x 4 inputs do the same with the
+//! M exchanged, summed over all tiles by dot products. Where rounding matters most, tiles of 4 x 4 inputs do the same with the
 //! four mildest points.
 
 use std::mem::MaybeUninit;
@@ -16,12 +16,13 @@ use super::dots::{Strips, add_dots};
 use super::finish::{Finish, Output, Stored};
 use super::geometry::Geometry;
 use super::lanes::{LANES, Lanes, Loop, run_at};
+use super::layouts::{InRows, Striped};
 use super::level::Level;
 use super::matrix::Matrix;
 use super::points::{Along, Evaluate, Interpolate, Windows, both};
 use super::product::{Packed, Rounding, Rows, multiply};
 use super::scratch;
-use super::tiles::{InRows, Plane, Planes, Striped, transform, write_tiles};
+use super::tiles::{Plane, Planes, transform, write_tiles};
 
 /// Fewer channels than these do not repay the transforms.
 const ENOUGH_CHANNELS: usize = 32;
