@@ -35,6 +35,9 @@ pub trait Trained {
     fn parameter_count(&self) -> usize;
 }
 
+/// How many images at least are judged together where the filters are prepared each time, for Winograd's method.
+const PREPARED: usize = 64;
+
 /// The network of an architecture, with weights still to be loaded.
 ///
 /// # Errors
@@ -44,15 +47,19 @@ pub fn build<B: Kernels<D>, D: Device<f32>>(
     device: D,
 ) -> Result<Box<dyn Trained>, Error> {
     match (architecture.network, architecture.activation) {
-        (Network::Lenet, Activation::Relu) => OnDevice::<Lenet<Relu, B, D>, D>::boxed::<B>(device),
-        (Network::Lenet, Activation::LeakyRelu) => OnDevice::<Lenet<LeakyRelu, B, D>, D>::boxed::<B>(device),
-        (Network::CustomNet, Activation::Relu) => OnDevice::<CustomNet<Relu, B, D>, D>::boxed::<B>(device),
-        (Network::CustomNet, Activation::LeakyRelu) => {
-            OnDevice::<CustomNet<LeakyRelu, B, D>, D>::boxed::<B>(device)
+        (Network::Lenet, Activation::Relu) => OnDevice::<Lenet<Relu, B, D>, D>::boxed::<B>(device, PREPARED),
+        (Network::Lenet, Activation::LeakyRelu) => {
+            OnDevice::<Lenet<LeakyRelu, B, D>, D>::boxed::<B>(device, PREPARED)
         }
-        (Network::Resnext, Activation::Relu) => OnDevice::<Resnext<Relu, B, D>, D>::boxed::<B>(device),
+        (Network::CustomNet, Activation::Relu) => {
+            OnDevice::<CustomNet<Relu, B, D>, D>::boxed::<B>(device, PREPARED)
+        }
+        (Network::CustomNet, Activation::LeakyRelu) => {
+            OnDevice::<CustomNet<LeakyRelu, B, D>, D>::boxed::<B>(device, PREPARED)
+        }
+        (Network::Resnext, Activation::Relu) => OnDevice::<Resnext<Relu, B, D>, D>::boxed::<B>(device, 0),
         (Network::Resnext, Activation::LeakyRelu) => {
-            OnDevice::<Resnext<LeakyRelu, B, D>, D>::boxed::<B>(device)
+            OnDevice::<Resnext<LeakyRelu, B, D>, D>::boxed::<B>(device, 0)
         }
     }
 }
@@ -70,9 +77,9 @@ where
     OnDevice<M, D>: Trained + 'static,
     M: BuildModule<D, f32>,
 {
-    fn boxed<B: Backend>(device: D) -> Result<Box<dyn Trained>, Error> {
+    fn boxed<B: Backend>(device: D, together: usize) -> Result<Box<dyn Trained>, Error> {
         let layers = M::try_build(&device).map_err(failure::<D>)?;
-        Ok(Box::new(OnDevice { layers, device, together: B::TOGETHER }))
+        Ok(Box::new(OnDevice { layers, device, together: B::TOGETHER.max(together) }))
     }
 }
 
