@@ -334,6 +334,11 @@ fn bench_prints_one_line_of_json() {
         assert!(line[figure].as_f64().is_some_and(|figure| figure > 0.0), "{line}");
         assert!(line["peak_rss_bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{line}");
     }
+    let plain = [&["bench", "evaluate", "--cpu-level", "plain"][..], &train].concat();
+    ws.call(&plain).succeeds().says(["\"instructions\":\"no vector instructions\""]);
+    ws.call(&["run", "pipeline.yaml", "--cpu-level", "sse"])
+        .exits(2)
+        .says(["write `avx512`, `avx2` or `plain`"]);
     ws.call(&["bench", "train", "--model", "lenett"])
         .exits(2)
         .says(["[possible values: lenet, custom_net, resnext]"]);
