@@ -10,8 +10,8 @@ pub(super) struct Cores {
     /// Cores to use; results do not depend on it [default: all].
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     threads: Option<NonZero<usize>>,
-    /// Vector instructions that networks are computed with: `avx512`, `avx2` or `plain`. They decide about the last bits of a
-    /// training, so this makes one machine compute as another [default: the widest].
+    /// Vector instructions of the networks' convolutions: `avx512`, `avx2` or `plain`. They decide about the last bits of a
+    /// training [default: the widest].
     #[arg(long, value_name = "LEVEL")]
     cpu_level: Option<CpuLevel>,
 }
