@@ -9,7 +9,7 @@ use std::fmt;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use stlpipe::nn::bench::{Geometry, Level, Output, Rounding, filter_gradient, forward, input_gradient};
+use stlpipe::nn::bench::{Geometry, InputGradient, Level, Output, Rounding, forward, gradients};
 
 const BATCH: usize = 16;
 
@@ -114,11 +114,19 @@ fn forward_in_training(bencher: Bencher, layer: &Layer) {
 }
 
 #[divan::bench(args = LAYERS)]
-fn gradient_of_the_input(bencher: Bencher, layer: &Layer) {
-    measure(bencher, layer, |g, _, w, dy| input_gradient(g, dy, w, Level::in_use()));
+fn both_gradients(bencher: Bencher, layer: &Layer) {
+    measure(bencher, layer, |g, x, w, dy| {
+        let copy = |sample: usize, to: &mut [f32]| to.copy_from_slice(&dy[sample * to.len()..][..to.len()]);
+        let mut dx = Vec::new();
+        gradients(g, x, w, &copy, InputGradient::Fresh(&mut dx), Level::in_use());
+        dx
+    });
 }
 
 #[divan::bench(args = LAYERS)]
 fn gradient_of_the_filters(bencher: Bencher, layer: &Layer) {
-    measure(bencher, layer, |g, x, _, dy| filter_gradient(g, x, dy, Level::in_use()));
+    measure(bencher, layer, |g, x, w, dy| {
+        let copy = |sample: usize, to: &mut [f32]| to.copy_from_slice(&dy[sample * to.len()..][..to.len()]);
+        gradients(g, x, w, &copy, InputGradient::Unused, Level::in_use()).0
+    });
 }

@@ -76,7 +76,9 @@ enum Command {
 pub fn main() -> ExitCode {
     memory::keep_freed_blocks();
     let cli = Cli::parse();
-    if let Command::Run(_) = cli.command {
+    if matches!(cli.command, Command::Run(_))
+        || matches!(&cli.command, Command::Bench(bench) if bench.is_of_networks())
+    {
         memory::share_freed_blocks();
     }
     let mut out = std::io::BufWriter::new(std::io::stdout());

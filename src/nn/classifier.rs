@@ -125,7 +125,8 @@ impl Classifier {
         options: &StepOptions,
     ) -> Result<StepResult, Error> {
         batch.check(self.architecture.classes)?;
-        self.network.train_step(batch, optimizer, options, self.trainable)
+        let Classifier { network, trainable, .. } = self;
+        on_a_core(|| network.train_step(batch, optimizer, options, *trainable))
     }
 
     /// What it thinks of each image: logits in evaluation mode.
@@ -134,8 +135,14 @@ impl Classifier {
     /// If the batch contradicts itself or the classes, or the device fails.
     pub fn logits(&self, batch: &Batch) -> Result<Vec<f32>, Error> {
         batch.check(self.architecture.classes)?;
-        self.network.logits(batch) // (batch, classes)
+        on_a_core(|| self.network.logits(batch)) // (batch, classes)
     }
+}
+
+/// Does some work in a thread of the pool: from any other, each loop over the cores would put that thread to sleep and
+/// wake it again, some hundred times in a step.
+fn on_a_core<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
 }
 
 impl Trainable {

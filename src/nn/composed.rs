@@ -27,11 +27,12 @@ impl<D: Device<f32>> Kernels<D> for Composed {
     fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
         x: Maps<I, D>,
         filters: &Filters<O, PER_GROUP, K, D>,
-        bias: Option<&PerChannel<O, D>>,
+        (factor, offset): (&PerChannel<O, D>, &PerChannel<O, D>),
         how: Convolution,
         shortcut: Option<Maps<O, D>>,
     ) -> Answer<Maps<O, D>, D> {
-        let mut y = convolve(x, filters, bias, Convolution { negative_slope: 1.0, ..how })?;
+        let filters = filters.clone().try_mul(factor.clone().try_broadcast()?)?;
+        let mut y = convolve(x, &filters, Some(offset), Convolution { negative_slope: 1.0, ..how })?;
         if let Some(shortcut) = shortcut {
             y = y.try_add(shortcut)?;
         }
@@ -48,13 +49,14 @@ impl<D: Device<f32>> Kernels<D> for Composed {
         normalize(convolve(x, filters, bias, how)?, norm)
     }
 
-    fn rescale<const C: usize>(
-        x: Maps<C, D>,
-        scale: &PerChannel<C, D>,
-        shift: &PerChannel<C, D>,
-        negative_slope: f32,
-    ) -> Answer<Maps<C, D>, D> {
-        activate(affine(x, scale, shift)?, negative_slope)
+    fn convolve_mapped<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
+        x: Maps<I, D>,
+        filters: &Filters<O, PER_GROUP, K, D>,
+        bias: Option<&PerChannel<O, D>>,
+        how: Convolution,
+        (factor, offset): (&PerChannel<O, D>, &PerChannel<O, D>),
+    ) -> Answer<Maps<O, D>, D> {
+        affine(convolve(x, filters, bias, how)?, factor, offset)
     }
 
     // dfdx's own `max` would give the whole gradient to each of several equal values; here a later place of the

@@ -38,15 +38,18 @@ fn check_convolve<const I: usize, const O: usize, const PER_GROUP: usize, const 
     let x: Maps<I, Cpu> = numbers((3, Const, 7, 6), 1);
     let filters: Filters<O, PER_GROUP, K, Cpu> = numbers(Default::default(), 2);
     let bias: PerChannel<O, Cpu> = numbers(Default::default(), 3);
-    let ours = Composed::convolve(x.clone(), &filters, Some(&bias), how, None).unwrap();
-    let fast = Fused::convolve(x.clone(), &filters, Some(&bias), how, None).unwrap();
-    assert_near(&what, &ours.as_vec(), &fast.as_vec());
-    let shortcut: Maps<O, Cpu> = numbers(*ours.shape(), 6);
-    let ours = Composed::convolve(x.clone(), &filters, None, how, Some(shortcut.clone())).unwrap();
-    let fast = Fused::convolve(x.clone(), &filters, None, how, Some(shortcut.clone())).unwrap();
-    assert_near(&what, &ours.as_vec(), &fast.as_vec());
     let (scale, shift): (PerChannel<O, Cpu>, _) =
         (numbers(Default::default(), 4), numbers(Default::default(), 5));
+    let map = (&scale, &shift);
+    let ours = Composed::convolve_mapped(x.clone(), &filters, Some(&bias), how, map).unwrap();
+    let fast = Fused::convolve_mapped(x.clone(), &filters, Some(&bias), how, map).unwrap();
+    assert_near(&what, &ours.as_vec(), &fast.as_vec());
+    let shortcut: Maps<O, Cpu> = numbers(*ours.shape(), 6);
+    for shortcut in [None, Some(shortcut.clone())] {
+        let ours = Composed::convolve(x.clone(), &filters, map, how, shortcut.clone()).unwrap();
+        let fast = Fused::convolve(x.clone(), &filters, map, how, shortcut).unwrap();
+        assert_near(&what, &ours.as_vec(), &fast.as_vec());
+    }
     let cases = [(0.0, false), (0.1, false), (1.0, false), (0.0, true), (0.1, true)];
     for (negative_slope, is_residual) in cases {
         let norm = || Norm {
@@ -83,17 +86,6 @@ fn convolutions_agree_with_the_fast_ones() {
     check_convolve::<4, 2, 4, 1>(1, 0, 0.0);
     check_convolve::<8, 8, 1, 3>(2, 1, 1.0);
     check_convolve::<2, 3, 2, 4>(1, 2, 0.0);
-}
-
-#[test]
-fn maps_per_channel_agree_with_the_fast_ones() {
-    let x: Maps<5, Cpu> = numbers((4, Const, 3, 6), 1);
-    let (scale, shift) = (numbers(Rank1::<5>::default(), 2), numbers(Rank1::<5>::default(), 3));
-    for slope in [0.0, 0.1, 1.0] {
-        let ours = Composed::rescale(x.clone(), &scale, &shift, slope).unwrap();
-        let fast = Fused::rescale(x.clone(), &scale, &shift, slope).unwrap();
-        assert_near("rescale", &ours.as_vec(), &fast.as_vec());
-    }
 }
 
 #[test]

@@ -75,19 +75,20 @@ pub struct Moments {
 
 /// A way to compute the networks, as a type: [`Fused`](super::cpu::Fused) or
 /// [`Composed`](super::composed::Composed).
-pub trait Backend: Debug + Default + Clone + Send + 'static {
-    /// How many images go through a network together where none has to wait for the others, in evaluation.
+pub trait Backend: Debug + Default + Clone + Send + Sync + 'static {
+    /// How many images go through a network together where none has to wait for the others, in evaluation; each core takes
+    /// so many at a time.
     const TOGETHER: usize;
 }
 
 /// A way to compute the networks on a device. Every operation is differentiable unless it says otherwise.
 pub trait Kernels<D: Device<f32>>: Backend {
-    /// act(x * filters + bias + shortcut), without a gradient, where `*` is the cross-correlation that deep learning
-    /// calls convolution.
+    /// act(factor (x * filters) + offset + shortcut), with a factor and an offset per channel, without a gradient, where
+    /// `*` is the cross-correlation that deep learning calls convolution.
     fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
         x: Maps<I, D>,
         filters: &Filters<O, PER_GROUP, K, D>,
-        bias: Option<&PerChannel<O, D>>,
+        map: (&PerChannel<O, D>, &PerChannel<O, D>),
         how: Convolution,
         shortcut: Option<Maps<O, D>>,
     ) -> Answer<Maps<O, D>, D>;
@@ -107,18 +108,8 @@ pub trait Kernels<D: Device<f32>>: Backend {
         filters: &Filters<O, PER_GROUP, K, D>,
         bias: Option<&PerChannel<O, D>>,
         how: Convolution,
-        (factor, offset): (&PerChannel<O, D>, &PerChannel<O, D>),
-    ) -> Answer<Maps<O, D>, D> {
-        Self::rescale(Self::convolve(x, filters, bias, how, None)?, factor, offset, 1.0)
-    }
-
-    /// act(scale x + shift), without a gradient.
-    fn rescale<const C: usize>(
-        x: Maps<C, D>,
-        scale: &PerChannel<C, D>,
-        shift: &PerChannel<C, D>,
-        negative_slope: f32,
-    ) -> Answer<Maps<C, D>, D>;
+        map: (&PerChannel<O, D>, &PerChannel<O, D>),
+    ) -> Answer<Maps<O, D>, D>;
 
     /// The largest value of each window of side `K`; of equal ones the first takes the gradient.
     fn max_pool<const C: usize, T: Tape<f32, D>>(

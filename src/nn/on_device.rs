@@ -2,6 +2,7 @@
 //! look like has been checked before.
 
 use dfdx::prelude::*;
+use rayon::prelude::*;
 
 use super::architecture::{Activation, Architecture, Network};
 use super::batch::Batch;
@@ -16,7 +17,7 @@ use super::parameters::{export, import, update};
 use super::state_dict::StateDict;
 
 /// A network whose layers are forgotten.
-pub trait Trained {
+pub trait Trained: Send + Sync {
     /// As [`Classifier::train_step`](super::classifier::Classifier::train_step), of a checked batch.
     fn train_step(
         &mut self,
@@ -42,10 +43,13 @@ const PREPARED: usize = 64;
 ///
 /// # Errors
 /// [`Error::Device`].
-pub fn build<B: Kernels<D>, D: Device<f32>>(
+pub fn build<B: Kernels<D>, D: Device<f32> + Send + Sync>(
     architecture: &Architecture,
     device: D,
-) -> Result<Box<dyn Trained>, Error> {
+) -> Result<Box<dyn Trained>, Error>
+where
+    <D as Storage<f32>>::Vec: Send + Sync,
+{
     match (architecture.network, architecture.activation) {
         (Network::Lenet, Activation::Relu) => OnDevice::<Lenet<Relu, B, D>, D>::boxed::<B>(device, PREPARED),
         (Network::Lenet, Activation::LeakyRelu) => {
@@ -93,7 +97,8 @@ impl<M, D: Device<f32>> OnDevice<M, D> {
 
 impl<M, D: Device<f32>> Trained for OnDevice<M, D>
 where
-    M: TensorCollection<f32, D>,
+    M: TensorCollection<f32, D> + Send + Sync,
+    D: Send + Sync,
     M: ModuleMut<Maps<3, D, Traced<D>>, Output = Rows<CLASSES, D, Traced<D>>, Error = D::Err>,
     M: Module<Maps<3, D>, Output = Rows<CLASSES, D>, Error = D::Err>,
 {
@@ -113,12 +118,12 @@ where
 
     fn logits(&self, batch: &Batch) -> Result<Vec<f32>, Error> {
         let image = 3 * batch.height * batch.width;
-        let mut logits = Vec::with_capacity(batch.len() * CLASSES);
-        for images in batch.images.chunks(self.together.saturating_mul(image)) {
+        let parts = batch.images.par_chunks(self.together.saturating_mul(image));
+        let logits = parts.map(|images| {
             let answer = self.layers.try_forward(self.images(images, batch)?).map_err(failure::<D>)?;
-            logits.extend(answer.as_vec());
-        }
-        Ok(logits)
+            Ok(answer.as_vec())
+        });
+        Ok(logits.collect::<Result<Vec<_>, Error>>()?.concat())
     }
 
     fn state(&self) -> StateDict {

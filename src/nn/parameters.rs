@@ -203,8 +203,9 @@ impl<D: Device<f32>> TensorVisitor<f32, D> for Update<'_, D> {
     ) -> Result<Option<Tensor<S, f32, D>>, Infallible> {
         let name = plain(&path);
         if options.do_gradient_update && self.trainable.includes(role(name)) {
-            let gradient = self.gradients.get(&*tensor).as_vec();
-            let mut values = tensor.as_vec();
+            let [mut gradient, mut values] = [(); 2].map(|()| vec![0.0; tensor.shape().num_elements()]);
+            self.gradients.get(&*tensor).copy_into(&mut gradient);
+            tensor.copy_into(&mut values);
             self.step.update(name, &mut values, &gradient);
             tensor.copy_from(&values);
         }

@@ -40,6 +40,13 @@ fn set_up(cores: &Cores) -> usize {
     cores.set_up()
 }
 
+impl Command {
+    /// Whether it measures a network.
+    pub(super) fn is_of_networks(&self) -> bool {
+        matches!(self, Command::Train(_) | Command::Evaluate(_))
+    }
+}
+
 pub(super) fn bench(command: &Command, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let mut line = match command {
         Command::Train(args) => network::train(args)?,

@@ -5,12 +5,15 @@
 
 use std::mem::MaybeUninit;
 
+use rayon::prelude::*;
+
 use super::finish::{Added, Fresh, Output};
 use super::fresh::filled;
 use super::geometry::Geometry;
 use super::level::Level;
 use super::product::Rounding;
-use super::{shifted, unfolded, winograd};
+use super::shifted::{self, OutputGradient};
+use super::{unfolded, winograd};
 
 /// What is done with each sample of an output, by its number, while it is still in the cache. Dynamic, since every
 /// network's every layer has its own, and none is worth its own copy of the loops.
@@ -39,41 +42,90 @@ pub fn forward<T: Send>(
     (y, results)
 }
 
-/// The gradient of the filters.
-pub fn filter_gradient(g: &Geometry, x: &[f32], dy: &[f32], level: Level) -> Vec<f32> {
-    match winograd::Tiling::of(g) {
-        Some(tiling) => tiling.filter_gradient(g, x, dy, level),
-        None => shifted::filter_gradient(g, x, dy, level),
-    }
+/// Where the gradient of the input goes.
+pub enum InputGradient<'a> {
+    /// Nobody needs it.
+    Unused,
+    /// It takes the place of these values.
+    Fresh(&'a mut Vec<f32>),
+    /// It is added to these values.
+    Added(&'a mut [f32]),
 }
 
-/// The gradient of the input.
-pub fn input_gradient(g: &Geometry, dy: &[f32], filters: &[f32], level: Level) -> Vec<f32> {
-    let len = dy.len() / g.out_sample() * g.sample();
-    match winograd::Tiling::of(g) {
-        // SAFETY: the tiles of a pass cover the input.
-        Some(tiling) => unsafe {
-            filled(len, |dx| tiling.input_gradient(g, dy, filters, (dx, Fresh), level))
-        },
-        // SAFETY: a pass stores every value.
-        None if g.stride == 1 => unsafe {
-            filled(len, |dx| shifted::input_gradient(g, dy, filters, (dx, Fresh), level))
-        },
-        None => {
-            let mut dx = vec![0.0; len];
-            unfolded::add_input_gradient(g, dy, filters, &mut dx, level);
-            dx
+/// The gradient of the filters, and what was made of each sample of that of the output; stores the gradient of the input.
+pub fn gradients<T: Send>(
+    g: &Geometry,
+    x: &[f32],
+    filters: &[f32],
+    dy: OutputGradient<'_, T>,
+    dx: InputGradient<'_>,
+    level: Level,
+) -> (Vec<f32>, Vec<T>) {
+    if let Some(tiling) = winograd::Tiling::of(g) {
+        return of_tiles(tiling, g, x, filters, dy, dx, level);
+    }
+    match dx {
+        InputGradient::Unused => {
+            let mut nothing = vec![(); x.len() / g.sample()];
+            shifted::gradients(g, x, dy, (&mut nothing, &|_, _| ()), level)
+        }
+        InputGradient::Fresh(dx) if g.stride == 1 => {
+            let input = shifted::input_gradient(g, filters, Fresh, level);
+            let mut results = (Vec::new(), Vec::new());
+            // SAFETY: a pass stores every value.
+            *dx =
+                unsafe { filled(x.len(), |dx| results = shifted::gradients(g, x, dy, (dx, &input), level)) };
+            results
+        }
+        InputGradient::Added(dx) if g.stride == 1 => {
+            let input = shifted::input_gradient(g, filters, Added, level);
+            shifted::gradients(g, x, dy, (dx, &input), level)
+        }
+        InputGradient::Fresh(dx) => {
+            *dx = vec![0.0; x.len()];
+            gradients(g, x, filters, dy, InputGradient::Added(dx), level)
+        }
+        InputGradient::Added(dx) => {
+            let input = unfolded::input_gradient(g, filters, level);
+            shifted::gradients(g, x, dy, (dx, &input), level)
         }
     }
 }
 
-/// dx += the gradient of the input.
-pub fn add_input_gradient(g: &Geometry, dy: &[f32], filters: &[f32], dx: &mut [f32], level: Level) {
-    match winograd::Tiling::of(g) {
-        Some(tiling) => tiling.input_gradient(g, dy, filters, (dx, Added), level),
-        None if g.stride == 1 => shifted::input_gradient(g, dy, filters, (dx, Added), level),
-        None => unfolded::add_input_gradient(g, dy, filters, dx, level),
+/// The same by Winograd's method, which gathers tiles from all samples, and so needs the whole gradient of the output.
+fn of_tiles<T: Send>(
+    tiling: winograd::Tiling,
+    g: &Geometry,
+    x: &[f32],
+    filters: &[f32],
+    fill: OutputGradient<'_, T>,
+    dx: InputGradient<'_>,
+    level: Level,
+) -> (Vec<f32>, Vec<T>) {
+    let mut results = Vec::new();
+    let fill = |(sample, dy): (usize, &mut [MaybeUninit<f32>])| {
+        // In the cache, where `fill` finds them.
+        for value in dy.iter_mut() {
+            value.write(0.0);
+        }
+        // SAFETY: they have just been written.
+        fill(sample, unsafe { dy.assume_init_mut() })
+    };
+    // SAFETY: every sample is written.
+    let dy = unsafe {
+        filled(x.len() / g.sample() * g.out_sample(), |dy| {
+            results = dy.par_chunks_mut(g.out_sample()).enumerate().map(fill).collect();
+        })
+    };
+    match dx {
+        InputGradient::Unused => {}
+        // SAFETY: the tiles of a pass cover the input.
+        InputGradient::Fresh(dx) => unsafe {
+            *dx = filled(x.len(), |dx| tiling.input_gradient(g, &dy, filters, (dx, Fresh), level));
+        },
+        InputGradient::Added(dx) => tiling.input_gradient(g, &dy, filters, (dx, Added), level),
     }
+    (tiling.filter_gradient(g, x, &dy, level), results)
 }
 
 #[cfg(test)]
@@ -182,12 +234,22 @@ mod tests {
                 let (ours, _) = forward(&g, &x, &w, finish, (Rounding::Plain, level), &|_, _| ());
                 assert_near("mapped output", &g, &ours, &y);
             }
+            let fill = |sample: usize, to: &mut [f32]| {
+                to.copy_from_slice(&dy[sample * to.len()..][..to.len()]);
+                sample
+            };
             for level in Level::here() {
-                assert_near("gradient of the filters", &g, &filter_gradient(&g, &x, &dy, level), &dw);
+                let check = |target: InputGradient<'_>| {
+                    let (ours, samples) = gradients(&g, &x, &w, &fill, target, level);
+                    assert_near("gradient of the filters", &g, &ours, &dw);
+                    assert!(samples.into_iter().eq(0..BATCH), "samples of {g:?}");
+                };
+                check(InputGradient::Unused);
                 let mut ours = before.clone();
-                add_input_gradient(&g, &dy, &w, &mut ours, level);
+                check(InputGradient::Added(&mut ours));
                 assert_near("gradient of the input", &g, &ours, &dx);
-                let fresh = input_gradient(&g, &dy, &w, level);
+                let mut fresh = Vec::new();
+                check(InputGradient::Fresh(&mut fresh));
                 let fresh: Vec<f32> = fresh.iter().zip(&before).map(|(dx, before)| dx + before).collect();
                 assert_near("fresh gradient of the input", &g, &fresh, &dx);
             }

@@ -71,9 +71,14 @@ pub fn add_dots(
     }
 }
 
+/// How many segments of this width are read together.
+pub fn segments_together(width: usize) -> usize {
+    (TOGETHER / width.max(1)).max(1)
+}
+
 /// Segments and columns that are read together, in order: several short segments, or parts of a long one.
 fn blocks(segments: usize, width: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
-    let (some, part) = ((TOGETHER / width.max(1)).max(1), width.min(TOGETHER));
+    let (some, part) = (segments_together(width), width.min(TOGETHER));
     (0..segments).step_by(some).flat_map(move |first| {
         let segments = first..(first + some).min(segments);
         (0..width).step_by(part.max(1)).map(move |at| (segments.clone(), at..(at + part).min(width)))

@@ -52,6 +52,15 @@ pub fn sum_of(vectors: Vec<Vec<f32>>) -> Vec<f32> {
     total
 }
 
+/// Each of as many parts as there are factors, times its factor.
+pub fn scaled(values: &[f32], factors: &[f32]) -> Vec<f32> {
+    let mut scaled = Vec::with_capacity(values.len());
+    for (values, factor) in values.chunks_exact(values.len() / factors.len()).zip(factors) {
+        scaled.extend(values.iter().map(|value| value * factor));
+    }
+    scaled
+}
+
 /// y = act(y + x), on the calling thread.
 pub fn join(y: &mut [f32], x: &[f32], negative_slope: f32) {
     vectorize(move || {

@@ -20,6 +20,7 @@ mod pool;
 mod product;
 mod scratch;
 mod shifted;
+mod shifts;
 mod sums;
 mod tiles;
 mod unfolded;
@@ -34,14 +35,16 @@ use dfdx::prelude::*;
 use super::kernels::{
     Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, Norm, PerChannel, Rows, Source, Traced,
 };
+use convolution::InputGradient;
 use finish::Output;
 use geometry::Geometry;
 use level::Level;
 use product::Rounding;
+use sums::sum;
 
 /// What `benches/` measures.
 pub mod bench {
-    pub use super::convolution::{filter_gradient, forward, input_gradient};
+    pub use super::convolution::{InputGradient, forward, gradients};
     pub use super::finish::Output;
     pub use super::geometry::Geometry;
     pub use super::level::Level;
@@ -60,15 +63,15 @@ pub fn instructions() -> &'static str {
 pub struct Fused;
 
 impl Backend for Fused {
-    // Few enough for their maps to stay in the cache from one layer to the next.
-    const TOGETHER: usize = 32;
+    // Few enough for their maps to stay in the cache from one layer to the next, and enough to repay packing the filters.
+    const TOGETHER: usize = 8;
 }
 
 impl Kernels<Cpu> for Fused {
     fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
         x: Maps<I, Cpu>,
         filters: &Filters<O, PER_GROUP, K, Cpu>,
-        bias: Option<&PerChannel<O, Cpu>>,
+        (factor, offset): (&PerChannel<O, Cpu>, &PerChannel<O, Cpu>),
         how: Convolution,
         shortcut: Option<Maps<O, Cpu>>,
     ) -> Answer<Maps<O, Cpu>, Cpu> {
@@ -76,14 +79,15 @@ impl Kernels<Cpu> for Fused {
         let geometry = geometry::<I, O, PER_GROUP, K>(how, height, width);
         let shortcut = shortcut.as_ref().map(values);
         let negative_slope = if shortcut.is_some() { 1.0 } else { how.negative_slope };
-        let finish = Output { bias: bias.map(values), negative_slope, map: None };
+        let finish = Output { bias: Some(values(offset)), negative_slope, map: None };
+        let filters = elementwise::scaled(values(filters), values(factor));
         let join = |sample: usize, y: &mut [f32]| {
             if let Some(shortcut) = shortcut {
                 elementwise::join(y, &shortcut[sample * y.len()..][..y.len()], how.negative_slope);
             }
         };
         let rounding = (Rounding::Plain, Level::in_use());
-        let (y, _) = convolution::forward(&geometry, values(&x), values(filters), finish, rounding, &join);
+        let (y, _) = convolution::forward(&geometry, values(&x), &filters, finish, rounding, &join);
         x.device().try_tensor_from_vec(y, (batch, Const, geometry.out_height(), geometry.out_width()))
     }
 
@@ -138,56 +142,55 @@ impl Kernels<Cpu> for Fused {
         let shortcut = shortcut.map(|shortcut| (shortcut.ghost(), z.clone()));
         tape.add_backward_op(move |grads| {
             let mut gradient = take(&mut **grads.get_or_alloc_mut(&out)?);
-            let (sums, gradient) = match shortcut {
-                None => {
-                    let sums = map.gradient_sums(&y, &gradient, batch, negative_slope);
-                    let slopes = (how.negative_slope, negative_slope);
-                    map.to_input_gradient(&y, &mut gradient, batch, &sums, slopes);
-                    (sums, gradient)
-                }
-                Some((shortcut, z)) => {
+            let (sums, negative_slope) = match &shortcut {
+                None => (map.gradient_sums(&y, &gradient, batch, negative_slope), negative_slope),
+                Some((_, z)) => {
                     let sums =
-                        map.gradient_sums_of_shortcut(&y, values(&z), &mut gradient, batch, negative_slope);
-                    let dy = map.input_gradient(&y, &gradient, batch, &sums, how.negative_slope);
-                    place(grads.get_or_alloc_mut(&shortcut)?, gradient);
-                    (sums, dy)
+                        map.gradient_sums_of_shortcut(&y, values(z), &mut gradient, batch, negative_slope);
+                    (sums, 1.0)
                 }
             };
+            let bias_parts = |dy: &[f32]| match bias {
+                Some(_) => dy.chunks_exact(geometry.out_space()).map(|dy| [sum(dy)]).collect(),
+                None => Vec::new(),
+            };
+            let fill = |sample: usize, dy: &mut [f32]| {
+                let here = sample * dy.len()..(sample + 1) * dy.len();
+                let slopes = (how.negative_slope, negative_slope);
+                map.input_gradient(&y[here.clone()], &gradient[here], dy, (batch, &sums), slopes);
+                bias_parts(dy)
+            };
+            let mut dx = Vec::new();
+            let target = match how.input {
+                Source::Images => InputGradient::Unused,
+                Source::Layer => InputGradient::Fresh(&mut dx),
+                Source::Shared => InputGradient::Added(grads.get_or_alloc_mut(&x)?),
+            };
+            let (dw, parts): (_, Vec<Vec<_>>) = convolution::gradients(
+                &geometry,
+                values(&x),
+                values(&filters),
+                &fill,
+                target,
+                Level::in_use(),
+            );
+            if how.input == Source::Layer {
+                place(grads.get_or_alloc_mut(&x)?, dx);
+            }
+            if let Some((shortcut, _)) = shortcut {
+                place(grads.get_or_alloc_mut(&shortcut)?, gradient);
+            }
+            if let Some(bias) = &bias {
+                let totals = elementwise::totals(&parts.concat(), O);
+                let totals: Vec<f32> = totals.iter().map(|[total]| *total as f32).collect();
+                elementwise::add(grads.get_or_alloc_mut(bias)?, &totals);
+            }
             elementwise::add(grads.get_or_alloc_mut(&scale)?, &sums.scale());
             elementwise::add(grads.get_or_alloc_mut(&shift)?, &sums.shift());
-            if let Some(bias) = bias {
-                elementwise::sum_per_channel(&gradient, batch, grads.get_or_alloc_mut(&bias)?);
-            }
-            let level = Level::in_use();
-            let dw = convolution::filter_gradient(&geometry, values(&x), &gradient, level);
             elementwise::add(grads.get_or_alloc_mut(&filters)?, &dw);
-            let filters = values(&filters);
-            match how.input {
-                Source::Images => {}
-                Source::Layer => place(
-                    grads.get_or_alloc_mut(&x)?,
-                    convolution::input_gradient(&geometry, &gradient, filters, level),
-                ),
-                Source::Shared => {
-                    let dx = grads.get_or_alloc_mut(&x)?;
-                    convolution::add_input_gradient(&geometry, &gradient, filters, dx, level);
-                }
-            }
             Ok(())
         });
         Ok((z.put_tape(tape), moments))
-    }
-
-    fn rescale<const C: usize>(
-        x: Maps<C, Cpu>,
-        scale: &PerChannel<C, Cpu>,
-        shift: &PerChannel<C, Cpu>,
-        negative_slope: f32,
-    ) -> Answer<Maps<C, Cpu>, Cpu> {
-        let shape = *x.shape();
-        let map = (values(scale), values(shift));
-        let y = elementwise::rescale(values(&x), shape.0, map, None, negative_slope);
-        x.device().try_tensor_from_vec(y, shape)
     }
 
     fn max_pool<const C: usize, T: Tape<f32, Cpu>>(

@@ -4,12 +4,9 @@
 //! g = dy act'(y), that of the shortcut, the gradient is dshift = sum g, dscale = sum g xhat and
 //! dx = scale / sqrt(variance + eps) (g - (dshift + xhat dscale) / m).
 
-use std::mem::MaybeUninit;
-
 use rayon::prelude::*;
 
 use super::elementwise::{totals, undo_activation};
-use super::fresh::filled;
 use super::lanes::vectorize;
 use super::sums::sums;
 use crate::nn::kernels::Moments;
@@ -111,66 +108,39 @@ impl Standardization {
         GradientSums(totals(&parts, self.factor.len()))
     }
 
-    /// Turns the gradient of y = act(factor x + offset) into that of the input before its own activation, where
-    /// `slopes` are the factors for negative inputs and outputs.
-    pub fn to_input_gradient(
-        &self,
-        x: &[f32],
-        gradient: &mut [f32],
-        batch: usize,
-        sums: &GradientSums,
-        slopes: (f32, f32),
-    ) {
-        let space = x.len() / batch / self.factor.len();
-        gradient.par_chunks_mut(space).zip(x.par_chunks(space)).enumerate().for_each(
-            |(plane, (gradient, x))| {
-                let input_gradient = self.input_gradient_at(plane, x.len() * batch, sums, slopes);
-                vectorize(move || {
-                    for (d, &x) in gradient.iter_mut().zip(x) {
-                        *d = input_gradient(x, *d);
-                    }
-                });
-            },
-        );
-    }
-
-    /// The gradient of the input before its own activation, from that of factor x + offset.
+    /// Stores the gradient of the input before its own activation, from that of y = act(factor x + offset), for a sample out of
+    /// `batch`; `slopes` are the factors for negative inputs and outputs.
     pub fn input_gradient(
         &self,
         x: &[f32],
         gradient: &[f32],
-        batch: usize,
-        sums: &GradientSums,
-        input_slope: f32,
-    ) -> Vec<f32> {
-        assert_eq!(x.len(), gradient.len(), "maps of one size");
-        let space = x.len() / batch / self.factor.len();
-        let fill = |dx: &mut [MaybeUninit<f32>]| {
-            let planes = gradient.par_chunks(space).zip(x.par_chunks(space));
-            dx.par_chunks_mut(space).zip(planes).enumerate().for_each(|(plane, (dx, (gradient, x)))| {
-                let input_gradient = self.input_gradient_at(plane, x.len() * batch, sums, (input_slope, 1.0));
-                vectorize(move || {
-                    for ((dx, &d), &x) in dx.iter_mut().zip(gradient).zip(x) {
-                        dx.write(input_gradient(x, d));
-                    }
-                });
+        to: &mut [f32],
+        (batch, sums): (usize, &GradientSums),
+        slopes: (f32, f32),
+    ) {
+        let space = x.len() / self.factor.len();
+        let planes = gradient.chunks_exact(space).zip(x.chunks_exact(space));
+        for (channel, (to, (gradient, x))) in to.chunks_exact_mut(space).zip(planes).enumerate() {
+            let input_gradient = self.input_gradient_at(channel, space * batch, sums, slopes);
+            vectorize(move || {
+                for ((to, &d), &x) in to.iter_mut().zip(gradient).zip(x) {
+                    *to = input_gradient(x, d);
+                }
             });
-        };
-        // SAFETY: x and its gradient are as long as dx.
-        unsafe { filled(x.len(), fill) }
+        }
     }
 
-    /// How to find it from an input and the gradient of its output, in a plane of a channel of `count` values.
+    /// How to find it from an input and the gradient of its output, in a channel of `count` values.
     #[inline(always)]
     fn input_gradient_at(
         &self,
-        plane: usize,
+        channel: usize,
         count: usize,
         sums: &GradientSums,
         (input_slope, negative_slope): (f32, f32),
     ) -> impl Fn(f32, f32) -> f32 + Copy + Send {
-        let [factor, offset, mean, inverse] = self.channel(plane);
-        let [shift, scale] = sums.0[plane % sums.0.len()].map(|sum| (sum / count as f64) as f32);
+        let [factor, offset, mean, inverse] = self.channel(channel);
+        let [shift, scale] = sums.0[channel].map(|sum| (sum / count as f64) as f32);
         move |x, d| {
             let scaled = d * negative_slope;
             let g = if factor * x + offset > 0.0 { d } else { scaled };

@@ -12,7 +12,7 @@ use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
-use super::dots::{Strips, TILE_ROWS, add_dots};
+use super::dots::{Strips, TILE_ROWS, add_dots, segments_together};
 use super::elementwise::sum_of;
 use super::finish::{Finish, Output, Stored};
 use super::geometry::Geometry;
@@ -21,6 +21,7 @@ use super::level::Level;
 use super::matrix::Matrix;
 use super::product::{Packed, Rounding, Rows, multiply};
 use super::scratch;
+use super::shifts::Shifts;
 
 /// Into how many tasks about the filters' gradient is cut: parts of the batch, and if these are few, blocks of rows. A
 /// constant, because it fixes the order of additions.
@@ -43,75 +44,162 @@ pub fn forward<T: Send>(
 ) -> Vec<T> {
     let to = (g.out_height(), g.out_width());
     let shifts = Shifts::new(g.kernel, g.stride, g.padding as isize, (g.height, g.width), to);
-    Pass { shifts, groups: g.groups, channels: g.channels, rounding, level, finish }.run(x, filters, y, then)
+    let filters = filters.chunks_exact(g.group_outputs() * g.filter());
+    let packed = |filters| Packed::new(Matrix::new(filters, g.group_outputs(), g.filter()), level);
+    let filters = filters.map(packed).collect();
+    Pass { shifts, channels: g.channels, filters, rounding, finish }.run(x, y, then)
 }
 
-/// Finishes dx with the gradient of the input, for stride 1: the convolution of dy with the flipped filters.
+/// What finishes the gradient of the input of some samples, from that of their output, for stride 1: the convolution of
+/// dy with the flipped filters.
 pub fn input_gradient<F: Finish>(
     g: &Geometry,
-    dy: &[f32],
     filters: &[f32],
-    (dx, finish): (&mut [F::Place], F),
+    finish: F,
     level: Level,
-) {
+) -> impl Fn(&[f32], &mut [F::Place]) + Sync {
     assert_eq!(g.stride, 1, "the gradient of a convolution with a stride is none");
     let before = g.kernel as isize - 1 - g.padding as isize;
     let shifts = Shifts::new(g.kernel, 1, before, (g.out_height(), g.out_width()), (g.height, g.width));
+    let (inputs, outputs) = (g.channels.0 / g.groups, g.group_outputs());
+    let filters = if g.kernel == 1 {
+        let packed = |filters| Packed::new(Matrix::new(filters, outputs, inputs).transposed(), level);
+        filters.chunks_exact(outputs * inputs).map(packed).collect()
+    } else {
+        let depth = outputs * g.kernel * g.kernel;
+        let packed = |filters| Packed::new(Matrix::new(filters, inputs, depth), level);
+        g.flipped(filters).chunks_exact(inputs * depth).map(packed).collect()
+    };
     let channels = (g.channels.1, g.channels.0);
-    Pass { shifts, groups: g.groups, channels, rounding: Rounding::Plain, level, finish }.run(
-        dy,
-        &g.flipped(filters),
-        dx,
-        |_, _| (),
-    );
+    let pass = Pass { shifts, channels, filters, rounding: Rounding::Plain, finish };
+    move |dy, dx| drop(pass.run(dy, dx, |_, _| ()))
 }
 
-/// The gradient of the filters.
-pub fn filter_gradient(g: &Geometry, x: &[f32], dy: &[f32], level: Level) -> Vec<f32> {
+/// Fills the gradient of a sample's output, by its number, when its turn has come. Dynamic, since every network's every
+/// layer has its own, and none is worth its own copy of the loops.
+pub type OutputGradient<'a, T> = &'a (dyn Fn(usize, &mut [f32]) -> T + Sync);
+
+/// What stores the gradient of the input of some samples, from that of their output.
+pub type ToInput<'a, P> = &'a (dyn Fn(&[f32], &mut [P]) + Sync);
+
+/// The gradient of the filters, and what `fill` made of each sample's gradient of the output; `input` stores the gradient
+/// of the input. The gradient of the output is there for a few samples at a time, which stay in the cache meanwhile.
+pub fn gradients<T: Send, P: Send>(
+    g: &Geometry,
+    x: &[f32],
+    fill: OutputGradient<'_, T>,
+    (dx, input): (&mut [P], ToInput<'_, P>),
+    level: Level,
+) -> (Vec<f32>, Vec<T>) {
     let to = (g.out_height(), g.out_width());
     let shifts = Shifts::new(g.kernel, g.stride, g.padding as isize, (g.height, g.width), to);
-    let (outputs, run) = (g.group_outputs(), shifts.run());
-    // The side with more rows is cut into blocks; so what is found is (filter, out) if that is the input's.
-    let is_turned = g.filter() > outputs;
     let batch = x.len() / g.sample();
-    let samples = batch.div_ceil(TASKS).max(MANY.div_ceil(run)).min(batch);
-    let rows = outputs.max(g.filter()).div_ceil(TASKS.div_ceil(batch.div_ceil(samples)));
-    let block = rows.next_multiple_of(TILE_ROWS) * outputs.min(g.filter());
-    let part = |(x, dy): (&[f32], &[f32])| {
+    let sums = FilterGradient::new(g, &shifts, batch, level);
+    let (samples, place) = (sums.samples, dx.len() / batch);
+    let part = |(part, (x, dx)): (usize, (&[f32], &mut [P]))| {
         let mut dw = vec![0.0; g.channels.1 * g.filter()];
-        let samples = dy.len() / g.out_sample();
-        let mut add = |x: Strips<'_>, dy: Strips<'_>, rows: (usize, usize)| {
-            let groups = x.starts.chunks_exact(g.filter()).zip(dy.starts.chunks_exact(outputs));
-            for ((x_starts, dy_starts), dw) in groups.zip(dw.chunks_exact_mut(outputs * g.filter())) {
-                let (x, dy) = (Strips { starts: x_starts, ..x }, Strips { starts: dy_starts, ..dy });
-                let (cut, whole) = if is_turned { (x, dy) } else { (dy, x) };
-                dw.par_chunks_mut(block).enumerate().for_each(|(number, dw)| {
-                    let first = number * block / whole.starts.len();
-                    let starts = &cut.starts[first..][..dw.len() / whole.starts.len()];
-                    add_dots(Strips { starts, ..cut }, whole, rows, dw, level);
-                });
-            }
-        };
+        let mut seen = Vec::with_capacity(samples);
+        let together = sums.together();
+        for (x, dx) in x.chunks(together * g.sample()).zip(dx.chunks_mut(together * place)) {
+            scratch::with(x.len() / g.sample() * g.out_sample(), |dy| {
+                let first = part * samples + seen.len();
+                let dys = dy.par_chunks_mut(g.out_sample()).enumerate();
+                seen.extend(dys.map(|(sample, dy)| fill(first + sample, dy)).collect::<Vec<_>>());
+                sums.add(x, dy, &mut dw);
+                input(dy, dx);
+            });
+        }
+        (dw, seen)
+    };
+    let parts = x.par_chunks(samples * g.sample()).zip(dx.par_chunks_mut(samples * place));
+    let (dw, seen): (Vec<_>, Vec<_>) = parts.enumerate().map(part).unzip();
+    (sums.total(dw), seen.into_iter().flatten().collect())
+}
+
+/// How the sums of the filters' gradient are cut into parts.
+struct FilterGradient<'a> {
+    g: &'a Geometry,
+    shifts: &'a Shifts,
+    level: Level,
+    /// The samples of a part.
+    samples: usize,
+    /// The values of a block of rows. The side with more rows is cut into blocks.
+    block: usize,
+    /// Whether that is the input's, so that what is found is (filter, out).
+    is_turned: bool,
+}
+
+impl FilterGradient<'_> {
+    fn new<'a>(g: &'a Geometry, shifts: &'a Shifts, batch: usize, level: Level) -> FilterGradient<'a> {
+        let outputs = g.group_outputs();
+        let samples = batch.div_ceil(TASKS).max(MANY.div_ceil(shifts.run())).min(batch);
+        let rows = outputs.max(g.filter()).div_ceil(TASKS.div_ceil(batch.div_ceil(samples)));
+        let block = rows.next_multiple_of(TILE_ROWS) * outputs.min(g.filter());
+        FilterGradient { g, shifts, level, samples, block, is_turned: g.filter() > outputs }
+    }
+
+    /// Whether planes are so narrow that those of one channel are put together.
+    fn is_narrow(&self) -> bool {
+        self.g.kernel == 1 && self.shifts.run() < NARROW
+    }
+
+    /// How many samples of a part are read together.
+    fn together(&self) -> usize {
+        if self.is_narrow() { self.samples } else { segments_together(self.shifts.run()).min(self.samples) }
+    }
+
+    /// Adds the sums over some samples.
+    fn add(&self, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+        let FilterGradient { g, shifts, .. } = *self;
+        let (samples, run) = (dy.len() / g.out_sample(), shifts.run());
         shifts.with(x, |x| {
-            if g.kernel == 1 && run < NARROW {
+            if self.is_narrow() {
                 return with_channels_together(x, samples, run, |x| {
-                    with_channels_together(dy, samples, run, |dy| add(x, dy, (1, samples * run)));
+                    with_channels_together(dy, samples, run, |dy| {
+                        self.add_dots(x, dy, (1, samples * run), dw);
+                    });
                 });
             }
             shifts.with_runs(dy, |dy| {
                 let (x_starts, dy_starts) = (shifts.starts(g.channels.0), equal_steps(g.channels.1, run));
                 let x = Strips { values: x, starts: &x_starts, step: x.len() / samples };
-                add(x, Strips { values: dy, starts: &dy_starts, step: dy.len() / samples }, (samples, run));
+                let dy = Strips { values: dy, starts: &dy_starts, step: dy.len() / samples };
+                self.add_dots(x, dy, (samples, run), dw);
             });
         });
-        dw
-    };
-    let parts = x.par_chunks(samples * g.sample()).zip(dy.par_chunks(samples * g.out_sample()));
-    let dw = sum_of(parts.map(part).collect());
-    if !is_turned {
-        return dw;
     }
-    dw.chunks_exact(outputs * g.filter()).flat_map(|dw| turned(dw, outputs)).collect()
+
+    /// Adds the dot products of each group's rows.
+    fn add_dots(&self, x: Strips<'_>, dy: Strips<'_>, rows: (usize, usize), dw: &mut [f32]) {
+        let (filter, outputs) = (self.g.filter(), self.g.group_outputs());
+        let groups = x.starts.chunks_exact(filter).zip(dy.starts.chunks_exact(outputs));
+        for ((x_starts, dy_starts), dw) in groups.zip(dw.chunks_exact_mut(outputs * filter)) {
+            let (x, dy) = (Strips { starts: x_starts, ..x }, Strips { starts: dy_starts, ..dy });
+            let (cut, whole) = if self.is_turned { (x, dy) } else { (dy, x) };
+            dw.par_chunks_mut(self.block).enumerate().for_each(|(number, dw)| {
+                let first = number * self.block / whole.starts.len();
+                let starts = &cut.starts[first..][..dw.len() / whole.starts.len()];
+                add_dots(Strips { starts, ..cut }, whole, rows, dw, self.level);
+            });
+        }
+    }
+
+    /// The sums of all parts, as (out, filter).
+    fn total(&self, parts: Vec<Vec<f32>>) -> Vec<f32> {
+        let dw = sum_of(parts);
+        let outputs = self.g.group_outputs();
+        if !self.is_turned {
+            return dw;
+        }
+        let filter = self.g.filter();
+        let mut turned = vec![0.0; dw.len()];
+        turned.par_chunks_exact_mut(filter).enumerate().for_each(|(output, row)| {
+            let (group, output) = (output / outputs, output % outputs);
+            let column = dw[group * outputs * filter + output..].iter().step_by(outputs);
+            row.iter_mut().zip(column).for_each(|(value, &sum)| *value = sum);
+        });
+        turned
+    }
 }
 
 /// Shows `work` the planes of all samples of a channel one after the other, as one row: narrow planes of one channel lie
@@ -120,11 +208,11 @@ fn with_channels_together(values: &[f32], samples: usize, plane: usize, work: im
     let sample = values.len() / samples;
     let starts = equal_steps(sample / plane, samples * plane);
     scratch::with(values.len(), |together| {
-        for (channel, row) in together.chunks_exact_mut(samples * plane).enumerate() {
+        together.par_chunks_exact_mut(samples * plane).enumerate().for_each(|(channel, row)| {
             for (sample, row) in values.chunks_exact(sample).zip(row.chunks_exact_mut(plane)) {
                 row.copy_from_slice(&sample[channel * plane..][..plane]);
             }
-        }
+        });
         work(Strips { values: together, starts: &starts, step: 0 });
     });
 }
@@ -134,37 +222,28 @@ fn equal_steps(count: usize, step: usize) -> Vec<usize> {
     (0..count).map(|row| row * step).collect()
 }
 
-/// A matrix with so many columns, with rows and columns exchanged.
-fn turned(values: &[f32], columns: usize) -> impl Iterator<Item = f32> + '_ {
-    (0..columns).flat_map(move |column| values[column..].iter().step_by(columns).copied())
-}
-
 /// A convolution, and what becomes of each value.
 struct Pass<F> {
     shifts: Shifts,
-    groups: usize,
     channels: (usize, usize),
+    /// Those of each group.
+    filters: Vec<Packed>,
     rounding: Rounding,
-    level: Level,
     finish: F,
 }
 
 impl<F: Finish> Pass<F> {
-    /// Stores the convolution of `x` with the filters (to channels, from channels / groups, K, K).
+    /// Stores the convolution of `x`.
     fn run<T: Send>(
         &self,
         x: &[f32],
-        filters: &[f32],
         y: &mut [F::Place],
         then: impl Fn(usize, &mut [F::Place]) -> T + Sync,
     ) -> Vec<T> {
         let shifts = &self.shifts;
-        let (inputs, outputs) = (self.channels.0 / self.groups, self.channels.1 / self.groups);
+        let groups = self.filters.len();
+        let (inputs, outputs) = (self.channels.0 / groups, self.channels.1 / groups);
         let starts = shifts.starts(inputs);
-        let packed: Vec<Packed> = filters
-            .chunks_exact(outputs * starts.len())
-            .map(|filters| Packed::new(Matrix::new(filters, outputs, starts.len()), self.level))
-            .collect();
         let (from, to) = (shifts.from.0 * shifts.from.1, shifts.to.0 * shifts.to.1);
         let samples = y.par_chunks_mut(self.channels.1 * to).zip(x.par_chunks(self.channels.0 * from));
         samples
@@ -172,7 +251,7 @@ impl<F: Finish> Pass<F> {
             .map(|(sample, (y, x))| {
                 shifts.with(x, |planes| {
                     let planes = planes.chunks_exact(inputs * shifts.plane());
-                    let groups = packed.iter().zip(planes).zip(y.chunks_exact_mut(outputs * to));
+                    let groups = self.filters.iter().zip(planes).zip(y.chunks_exact_mut(outputs * to));
                     for (group, ((filters, values), y)) in groups.enumerate() {
                         let run = Rows { values, starts: &starts, width: shifts.run() };
                         let first = group * outputs;
@@ -204,130 +283,6 @@ impl<F: Finish> Pass<F> {
                     }
                 }
             });
-        }
-    }
-}
-
-/// How a kernel's taps find their inputs in copies of the planes.
-struct Shifts {
-    kernel: usize,
-    stride: usize,
-    /// Zeros (or, if negative, values left out) before the first value of a row and of a column.
-    before: isize,
-    /// Rows and columns of the planes read.
-    from: (usize, usize),
-    /// Rows and columns of the planes written.
-    to: (usize, usize),
-    /// Rows of a copy.
-    rows: usize,
-    /// Columns of a copy.
-    columns: usize,
-}
-
-impl Shifts {
-    fn new(kernel: usize, stride: usize, before: isize, from: (usize, usize), to: (usize, usize)) -> Shifts {
-        let reach = (kernel - 1) / stride;
-        Shifts { kernel, stride, before, from, to, rows: to.0 + reach, columns: to.1 + reach }
-    }
-
-    /// Remainders of rows, and of columns, that some tap reads.
-    fn remainders(&self) -> usize {
-        self.stride.min(self.kernel)
-    }
-
-    /// Values of the copies of one plane.
-    fn plane(&self) -> usize {
-        self.remainders() * self.remainders() * self.rows * self.columns
-    }
-
-    /// How long a run is: from the first output to the last.
-    fn run(&self) -> usize {
-        (self.to.0 - 1) * self.columns + self.to.1
-    }
-
-    /// Where each tap's run begins, for the taps of a filter in their order.
-    fn starts(&self, inputs: usize) -> Vec<usize> {
-        let Shifts { kernel, stride, rows, columns, .. } = *self;
-        let tap = |i: usize, s: usize, t: usize| {
-            let copy = s % stride * self.remainders() + t % stride;
-            i * self.plane() + (copy * rows + s / stride) * columns + t / stride
-        };
-        let taps =
-            (0..inputs).flat_map(|i| (0..kernel).flat_map(move |s| (0..kernel).map(move |t| (i, s, t))));
-        taps.map(|(i, s, t)| tap(i, s, t)).collect()
-    }
-
-    /// Shows `work` the copies of all planes of some samples.
-    fn with(&self, x: &[f32], work: impl FnOnce(&[f32])) {
-        if (self.kernel, self.stride, self.before) == (1, 1, 0) {
-            return work(x);
-        }
-        let planes = x.len() / (self.from.0 * self.from.1);
-        scratch::with(planes * self.plane(), |copies| {
-            let copy = copies.chunks_exact_mut(self.rows * self.columns);
-            for (number, copy) in copy.enumerate() {
-                let remainders = self.remainders() * self.remainders();
-                let (plane, remainder) = (number / remainders, number % remainders);
-                let size = self.from.0 * self.from.1;
-                let remainder = (remainder / self.remainders(), remainder % self.remainders());
-                self.copy(&x[plane * size..][..size], remainder, copy);
-            }
-            work(copies);
-        });
-    }
-
-    /// Shows `work` the runs of all planes of some outputs, with zeros where a run goes on over the end of a row.
-    fn with_runs(&self, y: &[f32], work: impl FnOnce(&[f32])) {
-        let Shifts { to: (height, width), columns, .. } = *self;
-        if columns == width {
-            return work(y);
-        }
-        scratch::with(y.len() / (height * width) * self.run(), |runs| {
-            for (run, y) in runs.chunks_exact_mut(self.run()).zip(y.chunks_exact(height * width)) {
-                for (run, y) in run.chunks_mut(columns).zip(y.chunks_exact(width)) {
-                    let (row, between) = run.split_at_mut(width);
-                    row.copy_from_slice(y);
-                    between.fill(0.0);
-                }
-            }
-            work(runs);
-        });
-    }
-
-    /// Copies what lies at one remainder of row and column.
-    fn copy(&self, plane: &[f32], (row, column): (usize, usize), to: &mut [f32]) {
-        // The source of a value at 0, and the values whose sources lie in the plane.
-        let source = |remainder: usize| remainder as isize - self.before;
-        let inside = |first: isize, size: usize, count: usize| {
-            let place = |source: isize| (source.max(0) as usize).div_ceil(self.stride).min(count);
-            place(-first)..place(size as isize - first)
-        };
-        let (first_row, first) = (source(row), source(column));
-        let (height, width) = self.from;
-        let (inside_rows, inside) =
-            (inside(first_row, height, self.rows), inside(first, width, self.columns));
-        for (r, to) in to.chunks_exact_mut(self.columns).enumerate() {
-            if !inside_rows.contains(&r) || inside.is_empty() {
-                to.fill(0.0);
-                continue;
-            }
-            let from = &plane[(first_row + (r * self.stride) as isize) as usize * width..][..width];
-            let from = &from[(first + (inside.start * self.stride) as isize) as usize..];
-            to[..inside.start].fill(0.0);
-            to[inside.end..].fill(0.0);
-            let to = &mut to[inside.clone()];
-            match self.stride {
-                1 => to.copy_from_slice(&from[..to.len()]),
-                2 => {
-                    // All but perhaps the last value come in pairs of which the first counts.
-                    let (pairs, last) = from.as_chunks::<2>();
-                    let values = pairs.iter().map(|pair| pair[0]).chain(last.iter().copied());
-                    to.iter_mut().zip(values).for_each(|(to, value)| *to = value);
-                }
-                stride => {
-                    to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, value)| *to = *value);
-                }
-            }
         }
     }
 }

@@ -10,24 +10,26 @@ use super::matrix::Matrix;
 use super::product::{Packed, Rounding, Rows, multiply};
 use super::scratch;
 
-/// dx += the gradient of the input.
-pub fn add_input_gradient(g: &Geometry, dy: &[f32], filters: &[f32], dx: &mut [f32], level: Level) {
+/// What adds the gradient of the input of some samples, from that of their output.
+pub fn input_gradient(g: &Geometry, filters: &[f32], level: Level) -> impl Fn(&[f32], &mut [f32]) + Sync {
     let (space, outputs) = (g.out_space(), g.group_outputs());
     let packed: Vec<Packed> = filters
         .chunks_exact(outputs * g.filter())
         .map(|filters| Packed::new(Matrix::new(filters, outputs, g.filter()).transposed(), level))
         .collect();
     let starts: Vec<usize> = (0..outputs).map(|o| o * space).collect();
-    dx.par_chunks_mut(g.sample()).zip(dy.par_chunks(g.out_sample())).for_each(|(dx, dy)| {
-        let groups = dy.chunks_exact(outputs * space).zip(dx.chunks_exact_mut(g.sample() / g.groups));
-        for ((dy, dx), filters) in groups.zip(&packed) {
-            scratch::with(g.filter() * space, |columns| {
-                let dy = Rows { values: dy, starts: &starts, width: space };
-                multiply(filters, dy, Rounding::Plain, columns, space, (0, &Stored));
-                fold(g, columns, dx);
-            });
-        }
-    });
+    move |dy, dx| {
+        dx.par_chunks_mut(g.sample()).zip(dy.par_chunks(g.out_sample())).for_each(|(dx, dy)| {
+            let groups = dy.chunks_exact(outputs * space).zip(dx.chunks_exact_mut(g.sample() / g.groups));
+            for ((dy, dx), filters) in groups.zip(&packed) {
+                scratch::with(g.filter() * space, |columns| {
+                    let dy = Rows { values: dy, starts: &starts, width: space };
+                    multiply(filters, dy, Rounding::Plain, columns, space, (0, &Stored));
+                    fold(g, columns, dx);
+                });
+            }
+        });
+    }
 }
 
 /// Adds each column's values to the inputs they were copied from.

@@ -37,6 +37,7 @@ const ENOUGH_TILES: usize = 96;
 const ENOUGH_DOTS: usize = 512;
 
 /// A convolution this method takes.
+#[derive(Clone, Copy)]
 pub enum Tiling {
     /// Kernel 2, tiles of 5 x 5, or carefully of 3 x 3.
     Two,

@@ -98,10 +98,9 @@ impl<const C: usize, A: Slope, B: Kernels<D>, D: Device<f32>> BatchNorm<C, A, B,
         how: Convolution,
         shortcut: Option<Maps<C, D>>,
     ) -> Answer<Maps<C, D>, D> {
-        let (scale, shift) = self.map()?;
-        let filters = filters.clone().try_mul(scale.try_broadcast()?)?;
+        let (factor, offset) = self.map()?;
         let how = Convolution { negative_slope: A::NEGATIVE, ..how };
-        B::convolve(x, &filters, Some(&shift), how, shortcut)
+        B::convolve(x, filters, (&factor, &offset), how, shortcut)
     }
 
     /// Mixes the statistics of a batch, of `count` values per channel, into the running ones.
