@@ -1,11 +1,8 @@
 //! A network that learns to tell classes apart, with its shape and device hidden: batches go in, losses,
 //! logits and weights come out.
 
-use dfdx::prelude::Cpu;
-
 use super::architecture::Architecture;
 use super::batch::Batch;
-use super::cpu::Fused;
 use super::device::Device;
 use super::error::Error;
 use super::init::initialize;
@@ -125,8 +122,7 @@ impl Classifier {
         options: &StepOptions,
     ) -> Result<StepResult, Error> {
         batch.check(self.architecture.classes)?;
-        let Classifier { network, trainable, .. } = self;
-        on_a_core(|| network.train_step(batch, optimizer, options, *trainable))
+        self.network.train_step(batch, optimizer, options, self.trainable)
     }
 
     /// What it thinks of each image: logits in evaluation mode.
@@ -135,14 +131,8 @@ impl Classifier {
     /// If the batch contradicts itself or the classes, or the device fails.
     pub fn logits(&self, batch: &Batch) -> Result<Vec<f32>, Error> {
         batch.check(self.architecture.classes)?;
-        on_a_core(|| self.network.logits(batch)) // (batch, classes)
+        self.network.logits(batch) // (batch, classes)
     }
-}
-
-/// Does some work in a thread of the pool: from any other, each loop over the cores would put that thread to sleep and
-/// wake it again, some hundred times in a step.
-fn on_a_core<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    rayon::scope(|_| work())
 }
 
 impl Trainable {
@@ -160,11 +150,9 @@ fn build(architecture: &Architecture, device: Device) -> Result<Box<dyn Trained>
         return Err(Error::Classes { asked: architecture.classes, supported: CLASSES });
     }
     match device {
-        Device::Cpu => on_device::build::<Fused, Cpu>(architecture, Cpu::default()),
+        Device::Cpu => on_device::on_cores(architecture),
         #[cfg(feature = "cuda")]
-        Device::Gpu(number) => {
-            on_device::build::<super::composed::Composed, _>(architecture, super::cuda::open(number)?)
-        }
+        Device::Gpu(number) => on_device::on_gpu(architecture, super::cuda::open(number)?),
         #[cfg(not(feature = "cuda"))]
         Device::Gpu(_) => Err(super::device::NoGpu::NotBuilt.into()),
     }

@@ -19,9 +19,7 @@ type Loose<D, T = NoneTape> = Tensor<(usize, usize, usize, usize), f32, D, T>;
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Composed;
 
-impl Backend for Composed {
-    const TOGETHER: usize = usize::MAX;
-}
+impl Backend for Composed {}
 
 impl<D: Device<f32>> Kernels<D> for Composed {
     fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(

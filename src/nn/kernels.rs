@@ -75,11 +75,7 @@ pub struct Moments {
 
 /// A way to compute the networks, as a type: [`Fused`](super::cpu::Fused) or
 /// [`Composed`](super::composed::Composed).
-pub trait Backend: Debug + Default + Clone + Send + Sync + 'static {
-    /// How many images go through a network together where none has to wait for the others, in evaluation; each core takes
-    /// so many at a time.
-    const TOGETHER: usize;
-}
+pub trait Backend: Debug + Default + Clone + Send + Sync + 'static {}
 
 /// A way to compute the networks on a device. Every operation is differentiable unless it says otherwise.
 pub trait Kernels<D: Device<f32>>: Backend {

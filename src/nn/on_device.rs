@@ -7,8 +7,9 @@ use rayon::prelude::*;
 use super::architecture::{Activation, Architecture, Network};
 use super::batch::Batch;
 use super::classifier::{StepOptions, StepResult, Trainable};
+use super::cpu::Fused;
 use super::error::Error;
-use super::kernels::{Backend, Kernels, Maps, Rows, Traced};
+use super::kernels::{Maps, Rows, Traced};
 use super::layers::{LeakyRelu, Relu};
 use super::loss::cross_entropy;
 use super::networks::{CLASSES, CustomNet, Lenet, Resnext};
@@ -17,7 +18,7 @@ use super::parameters::{export, import, update};
 use super::state_dict::StateDict;
 
 /// A network whose layers are forgotten.
-pub trait Trained: Send + Sync {
+pub trait Trained {
     /// As [`Classifier::train_step`](super::classifier::Classifier::train_step), of a checked batch.
     fn train_step(
         &mut self,
@@ -36,72 +37,99 @@ pub trait Trained: Send + Sync {
     fn parameter_count(&self) -> usize;
 }
 
-/// How many images at least are judged together where the filters are prepared each time, for Winograd's method.
-const PREPARED: usize = 64;
+/// How many images each core judges together: few enough for their maps to stay in its cache from one layer to the next, and
+/// enough to repay what is done to the filters each time.
+const TOGETHER: usize = 8;
 
-/// The network of an architecture, with weights still to be loaded.
+/// The same where the filters are prepared for Winograd's method each time.
+const TOGETHER_PREPARED: usize = 64;
+
+/// The network of an architecture, its layers computed in a way on a device, made by a function of its layers' type.
+macro_rules! network {
+    ($architecture:expr, $backend:ty, $device:ty, $make:ident, $on:expr) => {
+        match ($architecture.network, $architecture.activation) {
+            (Network::Lenet, Activation::Relu) => $make::<Lenet<Relu, $backend, $device>>($on),
+            (Network::Lenet, Activation::LeakyRelu) => $make::<Lenet<LeakyRelu, $backend, $device>>($on),
+            (Network::CustomNet, Activation::Relu) => $make::<CustomNet<Relu, $backend, $device>>($on),
+            (Network::CustomNet, Activation::LeakyRelu) => {
+                $make::<CustomNet<LeakyRelu, $backend, $device>>($on)
+            }
+            (Network::Resnext, Activation::Relu) => $make::<Resnext<Relu, $backend, $device>>($on),
+            (Network::Resnext, Activation::LeakyRelu) => $make::<Resnext<LeakyRelu, $backend, $device>>($on),
+        }
+    };
+}
+
+/// The network of an architecture on the processor, with weights still to be loaded.
 ///
 /// # Errors
 /// [`Error::Device`].
-pub fn build<B: Kernels<D>, D: Device<f32> + Send + Sync>(
-    architecture: &Architecture,
-    device: D,
-) -> Result<Box<dyn Trained>, Error>
-where
-    <D as Storage<f32>>::Vec: Send + Sync,
-{
-    match (architecture.network, architecture.activation) {
-        (Network::Lenet, Activation::Relu) => OnDevice::<Lenet<Relu, B, D>, D>::boxed::<B>(device, PREPARED),
-        (Network::Lenet, Activation::LeakyRelu) => {
-            OnDevice::<Lenet<LeakyRelu, B, D>, D>::boxed::<B>(device, PREPARED)
-        }
-        (Network::CustomNet, Activation::Relu) => {
-            OnDevice::<CustomNet<Relu, B, D>, D>::boxed::<B>(device, PREPARED)
-        }
-        (Network::CustomNet, Activation::LeakyRelu) => {
-            OnDevice::<CustomNet<LeakyRelu, B, D>, D>::boxed::<B>(device, PREPARED)
-        }
-        (Network::Resnext, Activation::Relu) => OnDevice::<Resnext<Relu, B, D>, D>::boxed::<B>(device, 0),
-        (Network::Resnext, Activation::LeakyRelu) => {
-            OnDevice::<Resnext<LeakyRelu, B, D>, D>::boxed::<B>(device, 0)
-        }
+pub fn on_cores(architecture: &Architecture) -> Result<Box<dyn Trained>, Error> {
+    fn make<M: Layers<Cpu> + Send + Sync + 'static>(together: usize) -> Result<Box<dyn Trained>, Error> {
+        Ok(Box::new(OnCores { network: OnDevice::<M, Cpu>::new(Cpu::default())?, together }))
     }
+    let together = match architecture.network {
+        Network::Lenet | Network::CustomNet => TOGETHER_PREPARED,
+        Network::Resnext => TOGETHER,
+    };
+    network!(architecture, Fused, Cpu, make, together)
+}
+
+/// The network of an architecture on a GPU, with weights still to be loaded.
+///
+/// # Errors
+/// [`Error::Device`].
+#[cfg(feature = "cuda")]
+pub fn on_gpu(architecture: &Architecture, device: Cuda) -> Result<Box<dyn Trained>, Error> {
+    fn make<M: Layers<Cuda> + 'static>(device: Cuda) -> Result<Box<dyn Trained>, Error> {
+        Ok(Box::new(OnDevice::<M, Cuda>::new(device)?))
+    }
+    network!(architecture, super::composed::Composed, Cuda, make, device)
+}
+
+/// The layers of a network.
+trait Layers<D: Device<f32>>:
+    BuildModule<D, f32>
+    + TensorCollection<f32, D>
+    + ModuleMut<Maps<3, D, Traced<D>>, Output = Rows<CLASSES, D, Traced<D>>, Error = D::Err>
+    + Module<Maps<3, D>, Output = Rows<CLASSES, D>, Error = D::Err>
+{
+}
+
+impl<M, D: Device<f32>> Layers<D> for M where
+    M: BuildModule<D, f32>
+        + TensorCollection<f32, D>
+        + ModuleMut<Maps<3, D, Traced<D>>, Output = Rows<CLASSES, D, Traced<D>>, Error = D::Err>
+        + Module<Maps<3, D>, Output = Rows<CLASSES, D>, Error = D::Err>
+{
 }
 
 /// A network of layers on a device.
 struct OnDevice<M, D> {
     layers: M,
     device: D,
-    /// How many images are judged together.
-    together: usize,
 }
 
-impl<M, D: Device<f32>> OnDevice<M, D>
-where
-    OnDevice<M, D>: Trained + 'static,
-    M: BuildModule<D, f32>,
-{
-    fn boxed<B: Backend>(device: D, together: usize) -> Result<Box<dyn Trained>, Error> {
+impl<M: Layers<D>, D: Device<f32>> OnDevice<M, D> {
+    fn new(device: D) -> Result<OnDevice<M, D>, Error> {
         let layers = M::try_build(&device).map_err(failure::<D>)?;
-        Ok(Box::new(OnDevice { layers, device, together: B::TOGETHER.max(together) }))
+        Ok(OnDevice { layers, device })
     }
-}
 
-impl<M, D: Device<f32>> OnDevice<M, D> {
     /// Images of the size of a batch's.
     fn images(&self, images: &[f32], &Batch { height, width, .. }: &Batch) -> Result<Maps<3, D>, Error> {
         let shape = (images.len() / (3 * height * width), Const, height, width);
         self.device.try_tensor_from_vec(images.to_vec(), shape).map_err(failure::<D>)
     }
+
+    /// Logits of some images of a batch.
+    fn judge(&self, images: &[f32], batch: &Batch) -> Result<Vec<f32>, Error> {
+        let answer = self.layers.try_forward(self.images(images, batch)?).map_err(failure::<D>)?;
+        Ok(answer.as_vec())
+    }
 }
 
-impl<M, D: Device<f32>> Trained for OnDevice<M, D>
-where
-    M: TensorCollection<f32, D> + Send + Sync,
-    D: Send + Sync,
-    M: ModuleMut<Maps<3, D, Traced<D>>, Output = Rows<CLASSES, D, Traced<D>>, Error = D::Err>,
-    M: Module<Maps<3, D>, Output = Rows<CLASSES, D>, Error = D::Err>,
-{
+impl<M: Layers<D>, D: Device<f32>> Trained for OnDevice<M, D> {
     fn train_step(
         &mut self,
         batch: &Batch,
@@ -117,13 +145,7 @@ where
     }
 
     fn logits(&self, batch: &Batch) -> Result<Vec<f32>, Error> {
-        let image = 3 * batch.height * batch.width;
-        let parts = batch.images.par_chunks(self.together.saturating_mul(image));
-        let logits = parts.map(|images| {
-            let answer = self.layers.try_forward(self.images(images, batch)?).map_err(failure::<D>)?;
-            Ok(answer.as_vec())
-        });
-        Ok(logits.collect::<Result<Vec<_>, Error>>()?.concat())
+        self.judge(&batch.images, batch)
     }
 
     fn state(&self) -> StateDict {
@@ -136,6 +158,44 @@ where
 
     fn parameter_count(&self) -> usize {
         self.layers.num_trainable_params()
+    }
+}
+
+/// A network on the processor, in threads of the pool: any other thread each loop over the cores would put to sleep and wake
+/// again, some hundred times in a step.
+struct OnCores<M> {
+    network: OnDevice<M, Cpu>,
+    /// How many images are judged together.
+    together: usize,
+}
+
+impl<M: Layers<Cpu> + Send + Sync> Trained for OnCores<M> {
+    fn train_step(
+        &mut self,
+        batch: &Batch,
+        optimizer: &mut Optimizer,
+        options: &StepOptions,
+        trainable: Trainable,
+    ) -> Result<StepResult, Error> {
+        rayon::scope(|_| self.network.train_step(batch, optimizer, options, trainable))
+    }
+
+    fn logits(&self, batch: &Batch) -> Result<Vec<f32>, Error> {
+        let parts = batch.images.par_chunks(self.together * 3 * batch.height * batch.width);
+        let logits = parts.map(|images| self.network.judge(images, batch));
+        Ok(logits.collect::<Result<Vec<_>, Error>>()?.concat())
+    }
+
+    fn state(&self) -> StateDict {
+        self.network.state()
+    }
+
+    fn load(&mut self, state: &StateDict) {
+        self.network.load(state);
+    }
+
+    fn parameter_count(&self) -> usize {
+        self.network.parameter_count()
     }
 }
 

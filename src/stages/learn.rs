@@ -97,6 +97,10 @@ pub(super) fn learn(
     let end =
         fit(state, data, options, &mut Watch { checkpoints }).map_err(|error| stopped(error, checkpoints))?;
     job.computed(u64::from(end.epochs() - found));
+    if job.device() == Device::Cpu && end.epochs() > found {
+        // Not in the key: they decide about the last bits alone.
+        job.log(&format!("computed with {}", nn::instructions()));
+    }
     let best = best(&end.history).expect("there is at least one epoch");
     if let Some(patience) = options.patience.filter(|_| end.epochs() < options.epochs) {
         job.log(&format!(

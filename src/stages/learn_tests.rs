@@ -58,7 +58,9 @@ fn train_makes_a_model_that_says_what_it_is_and_a_line_per_epoch() {
     let history = String::from_utf8(job.bytes("history", ONLY_FILE)).expect("text");
     assert_eq!(history.lines().count(), 2);
     assert_eq!(job.progress_told().last().map(|p| (p.done, p.total)), Some((40, Some(40))));
-    assert_eq!(job.log_lines().len(), 2);
+    let lines = job.log_lines();
+    assert_eq!(lines.len(), 3, "one of each epoch, and with what they were computed");
+    assert_eq!(lines[2], format!("computed with {}", crate::nn::instructions()));
     assert!(job.metrics()["val_loss"].is_finite());
 }
 

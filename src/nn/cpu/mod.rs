@@ -62,10 +62,7 @@ pub fn instructions() -> &'static str {
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Fused;
 
-impl Backend for Fused {
-    // Few enough for their maps to stay in the cache from one layer to the next, and enough to repay packing the filters.
-    const TOGETHER: usize = 8;
-}
+impl Backend for Fused {}
 
 impl Kernels<Cpu> for Fused {
     fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
@@ -160,23 +157,20 @@ impl Kernels<Cpu> for Fused {
                 map.input_gradient(&y[here.clone()], &gradient[here], dy, (batch, &sums), slopes);
                 bias_parts(dy)
             };
-            let mut dx = Vec::new();
-            let target = match how.input {
-                Source::Images => InputGradient::Unused,
-                Source::Layer => InputGradient::Fresh(&mut dx),
-                Source::Shared => InputGradient::Added(grads.get_or_alloc_mut(&x)?),
+            let gradients = |dx: InputGradient<'_>| -> (_, Vec<Vec<_>>) {
+                let level = Level::in_use();
+                convolution::gradients(&geometry, values(&x), values(&filters), &fill, dx, level)
             };
-            let (dw, parts): (_, Vec<Vec<_>>) = convolution::gradients(
-                &geometry,
-                values(&x),
-                values(&filters),
-                &fill,
-                target,
-                Level::in_use(),
-            );
-            if how.input == Source::Layer {
-                place(grads.get_or_alloc_mut(&x)?, dx);
-            }
+            let (dw, parts) = match how.input {
+                Source::Images => gradients(InputGradient::Unused),
+                Source::Shared => gradients(InputGradient::Added(grads.get_or_alloc_mut(&x)?)),
+                Source::Layer => {
+                    let mut dx = Vec::new();
+                    let found = gradients(InputGradient::Fresh(&mut dx));
+                    place(grads.get_or_alloc_mut(&x)?, dx);
+                    found
+                }
+            };
             if let Some((shortcut, _)) = shortcut {
                 place(grads.get_or_alloc_mut(&shortcut)?, gradient);
             }
