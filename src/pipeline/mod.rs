@@ -12,6 +12,9 @@ mod marks;
 mod names;
 mod param;
 mod params;
+mod plain;
+#[cfg(test)]
+mod plain_tests;
 mod problem;
 mod report;
 mod schema;
