@@ -2,6 +2,8 @@
 //! machine learning and no terminal.
 
 mod checkout;
+mod cores;
+mod crew;
 mod event;
 mod explain;
 mod inputs;

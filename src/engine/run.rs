@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::Scope;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
+use super::cores::Cores;
+use super::crew::Crew;
 use super::event::{Detail, Event, Observer, StageEvent};
 use super::key::KeyParts;
 use super::logbook;
@@ -24,6 +25,9 @@ const COSTS: [Cost; 3] = [Cost::Waiting, Cost::OneCore, Cost::AllCores];
 
 /// How many results may be on their way to the disk at the same time.
 const KEEPING: usize = 32;
+
+/// How many stages make themselves ready beyond those that there is room for.
+const AHEAD: usize = 1;
 
 /// How much may go on at the same time.
 #[derive(Debug, Clone, Copy)]
@@ -82,10 +86,12 @@ pub fn run(
     let count = experiment.pipeline.stages.len();
     let living = planner.store.enter(&experiment.pipeline.name);
     let folders = planner.store.folders();
+    let cores = Cores::new(limits);
     let mut run = Run {
         planner,
         living: &living,
         folders: &folders,
+        cores: &cores,
         selection,
         on_failure,
         checkout,
@@ -127,6 +133,7 @@ struct Run<'a> {
     /// Keeps what this run needs from being collected.
     living: &'a Living,
     folders: &'a Folders,
+    cores: &'a Cores,
     selection: &'a BTreeSet<StageId>,
     limits: Limits,
     on_failure: OnFailure,
@@ -165,19 +172,25 @@ impl<'a> Run<'a> {
             }
         }
         self.look_up(roots);
+        let crew = Crew::default();
         std::thread::scope(|scope| {
             let (sender, receiver) = channel();
-            self.start_what_fits(scope, &sender);
+            let mut begin = |worker, busy| crew.begin(worker, busy, scope, &sender);
+            self.start_what_fits(&mut begin);
             while !self.running.is_empty() || !self.keeping.is_empty() {
                 self.take(&receiver);
-                self.start_what_fits(scope, &sender);
+                self.start_what_fits(&mut begin);
             }
+            crew.dismiss();
         });
         self.end_the_rest();
     }
 
     /// Looks up stages whose inputs are known, and those that become known by it.
     fn look_up(&mut self, mut known: Vec<StageId>) {
+        if known.is_empty() {
+            return;
+        }
         let look = self.living.look();
         while !known.is_empty() {
             for id in &known {
@@ -243,28 +256,24 @@ impl<'a> Run<'a> {
         known
     }
 
-    fn start_what_fits<'s>(&mut self, scope: &'s Scope<'s, '_>, sender: &Sender<Message>)
-    where
-        'a: 's,
-    {
+    /// `begin` is told how many workers are busy.
+    fn start_what_fits(&mut self, begin: &mut impl FnMut(Worker<'a>, usize)) {
         if self.stop.is_requested() {
             return;
         }
-        while self.running.len() < self.limits.jobs && self.keeping.len() < KEEPING {
-            let free = self.limits.threads - self.running.keys().map(|id| self.cores(*id)).sum::<usize>();
-            let fits = COSTS.iter().filter(|cost| self.cores_of(**cost) <= free);
+        while self.running.len() < self.limits.jobs + AHEAD && self.keeping.len() < KEEPING {
+            let taken: usize = self.running.keys().map(|id| self.cores(*id)).sum();
+            let fits = COSTS.iter().filter(|cost| match cost {
+                Cost::Waiting => true,
+                Cost::OneCore => taken < self.limits.threads + AHEAD,
+                Cost::AllCores => taken == 0,
+            });
             let first = fits
                 .filter_map(|cost| self.queue[*cost as usize].first_key_value().map(|(at, _)| (*at, *cost)));
             let Some((_, cost)) = first.min_by_key(|(position, _)| *position) else { return };
             let (_, (id, parts)) = self.queue[cost as usize].pop_first().expect("just found");
             self.running.insert(id, Instant::now());
-            let worker = self.worker(id, parts);
-            let sender = sender.clone();
-            scope.spawn(move || {
-                let ending = worker.work(&sender);
-                // The loop listens until the last worker has told its ending.
-                let _ = sender.send(Message::Over(id, ending));
-            });
+            begin(self.worker(id, parts), self.running.len() + self.keeping.len());
         }
     }
 
@@ -277,6 +286,7 @@ impl<'a> Run<'a> {
         Worker {
             planner: self.planner,
             folders: self.folders,
+            cores: (self.cores, self.cores(id)),
             observer: self.observer,
             stop: self.stop,
             id,
@@ -301,15 +311,19 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn take(&mut self, receiver: &Receiver<Message>) {
+    fn take(&mut self, receiver: &Receiver<Message<'_>>) {
         match receiver.recv().expect("the loop holds a sender") {
             Message::Held(id, holder) => self.change(id, Signal::Held, 0.0, Detail::Held(holder)),
-            Message::Begun(id) => self.change(id, Signal::Begun, 0.0, Detail::None),
+            Message::Begun(id) => {
+                self.running.insert(id, Instant::now());
+                self.change(id, Signal::Begun, 0.0, Detail::None);
+            }
             Message::Keeping(id) => {
                 let begun = self.running.remove(&id).expect("only what runs is kept");
                 self.keeping.insert(id, begun);
             }
-            Message::Over(id, ending) => {
+            // After a failure that ends the run nothing may take its room.
+            Message::Over(id, ending, _room) => {
                 let begun = self.keeping.remove(&id).or_else(|| self.running.remove(&id));
                 let begun = begun.expect("only running stages end");
                 let known = self.end(id, ending, begun.elapsed().as_secs_f64());
@@ -323,6 +337,8 @@ impl<'a> Run<'a> {
         match ending {
             Ending::Made(record) => return self.settle(id, Signal::Published, record, seconds),
             Ending::Found(record) => return self.settle(id, Signal::Hit, record, seconds),
+            // It is over when nothing runs any more.
+            Ending::NotBegun => {}
             Ending::Interrupted => {
                 self.interrupted = true;
                 self.change(id, Signal::Stopped, seconds, Detail::None);
@@ -332,6 +348,7 @@ impl<'a> Run<'a> {
                 self.give_up_behind(id);
                 if self.on_failure == OnFailure::Stop {
                     self.ending = true;
+                    self.cores.close();
                     for (id, _) in std::mem::take(&mut self.queue).into_iter().flat_map(BTreeMap::into_values)
                     {
                         self.change(id, Signal::GivenUp, 0.0, Detail::None);

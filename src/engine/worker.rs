@@ -1,12 +1,15 @@
 //! Computes one stage in a thread of its own: claims its key, does the work and publishes the record.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Stop;
+use super::cores::{Cores, Room};
 use super::event::Observer;
 use super::inputs::{Changed, Inputs};
 use super::job::{Made, StoreJob};
@@ -20,12 +23,13 @@ use crate::store::{Artifact, Aside, Claim, Folders, Holder, Record, Slot, Want};
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What a worker tells the loop.
-pub(super) enum Message {
+pub(super) enum Message<'a> {
     Held(StageId, Holder),
     Begun(StageId),
     /// The work is done; what was made is being kept, which takes no core.
     Keeping(StageId),
-    Over(StageId, Ending),
+    /// With the room that it had, unless that was given back before.
+    Over(StageId, Ending, Option<Room<'a>>),
 }
 
 /// How a worker ended.
@@ -34,12 +38,16 @@ pub(super) enum Ending {
     Found(Arc<Record>),
     Failed(String),
     Interrupted,
+    /// Nothing was to begin any more when it was ready.
+    NotBegun,
 }
 
 /// Computes one stage in a thread of its own.
 pub(super) struct Worker<'a> {
     pub(super) planner: &'a Planner<'a>,
     pub(super) folders: &'a Folders,
+    /// Where it takes its cores, and how many.
+    pub(super) cores: (&'a Cores, usize),
     pub(super) observer: &'a dyn Observer,
     pub(super) stop: &'a Stop,
     pub(super) id: StageId,
@@ -47,20 +55,31 @@ pub(super) struct Worker<'a> {
     pub(super) inputs: BTreeMap<String, Artifact>,
 }
 
-impl Worker<'_> {
-    pub(super) fn work(self, sender: &Sender<Message>) -> Ending {
-        match self.compute(sender) {
+impl<'a> Worker<'a> {
+    pub(super) fn work(self, sender: &Sender<Message<'a>>) -> (Ending, Option<Room<'a>>) {
+        let mut room = None;
+        let ending = match self.compute(sender, &mut room) {
             Ok(ending) => ending,
             Err(StageError::Interrupted) => Ending::Interrupted,
             Err(StageError::Failed(error)) => Ending::Failed(error.to_string()),
-        }
+        };
+        (ending, room)
     }
 
-    fn compute(self, sender: &Sender<Message>) -> Result<Ending, StageError> {
+    fn compute(
+        self,
+        sender: &Sender<Message<'a>>,
+        room: &mut Option<Room<'a>>,
+    ) -> Result<Ending, StageError> {
         let slot = match self.wait_for_turn(sender)? {
             Turn::Ours(slot) => slot,
             Turn::Theirs(record) => return Ok(Ending::Found(Arc::from(record))),
         };
+        let (cores, count) = self.cores;
+        *room = cores.take(count, self.stop);
+        if room.is_none() {
+            return Ok(Ending::NotBegun);
+        }
         // The loop listens until the last worker has ended.
         let _ = sender.send(Message::Begun(self.id));
         let begun = Instant::now();
@@ -100,6 +119,7 @@ impl Worker<'_> {
             let message = "a file it reads changed while it ran, so nothing was kept; run it again";
             return Err(with_what_is_left(StageError::message(message), &slot, &aside));
         }
+        *room = None;
         let _ = sender.send(Message::Keeping(self.id));
         let made = job.made.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut record = made.into_record(&self.parts, &decl.ports.outputs)?;
@@ -139,7 +159,7 @@ impl Worker<'_> {
     }
 
     /// Claims the key, waiting for another process that may be computing it.
-    fn wait_for_turn(&self, sender: &Sender<Message>) -> Result<Turn, StageError> {
+    fn wait_for_turn(&self, sender: &Sender<Message<'a>>) -> Result<Turn, StageError> {
         let experiment = self.planner.experiment;
         let purpose = format!("{} of {}", experiment.pipeline.stage(self.id).name, experiment.pipeline.name);
         let want = if self.planner.is_forced(self.id) { Want::Anew } else { Want::Result };
@@ -190,7 +210,10 @@ pub(super) fn seconds_since_1970() -> u64 {
 /// The largest resident memory of this process so far, in bytes, where the system tells.
 #[must_use]
 pub fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    // The system writes it anew for each call that reads a part of it.
+    let mut start = [0; 4 << 10];
+    let length = File::open("/proc/self/status").and_then(|mut file| file.read(&mut start)).ok()?;
+    let status = str::from_utf8(&start[..length]).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
