@@ -84,7 +84,8 @@ impl KeyParts {
     /// keys, so that the order in a file does not matter.
     #[must_use]
     pub fn key(&self) -> Digest {
-        let mut bytes = Vec::with_capacity(1 << 10);
+        // Most fit in here, and up to a thousand bytes cost the allocator nothing.
+        let mut bytes = Vec::with_capacity(1000);
         let mut number = |n: usize, texts: &[&[u8]]| {
             bytes.extend_from_slice(&(n as u64).to_le_bytes());
             texts.iter().for_each(|text| bytes.extend_from_slice(text));
