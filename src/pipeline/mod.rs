@@ -12,9 +12,6 @@ mod marks;
 mod names;
 mod param;
 mod params;
-mod plain;
-#[cfg(test)]
-mod plain_tests;
 mod problem;
 mod report;
 mod schema;

@@ -1,5 +1,5 @@
-//! Reads one YAML text into a JSON value: the hot first pass, which reads plain texts by itself and leaves others to a
-//! parser of the whole language. It gives up at anything odd and leaves it to the second pass to say what that is.
+//! Reads one YAML text into a JSON value: the hot first pass. It gives up at anything odd and leaves it to the
+//! second pass to say what that is.
 
 use std::fmt;
 
@@ -7,26 +7,16 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Number, Value};
 
 use super::diagnosis::{Flaw, diagnose};
-use super::plain;
 
 /// A text with more bytes than this is no pipeline.
 pub(super) const LARGEST: u64 = 64 << 20;
 
 /// Reads a text. The value is there whenever something can be said about the rest of it.
 pub(super) fn parse(text: &str) -> (Option<Value>, Vec<Flaw>) {
-    if let Some(value) = plain::read(text) {
-        return (Some(value), vec![]);
-    }
     match serde_yaml::from_str::<Sober>(text) {
         Ok(Sober(value)) => (Some(value), vec![]),
         Err(error) => diagnose(text, &error),
     }
-}
-
-/// What the parser of the whole language makes of a text.
-#[cfg(test)]
-pub(super) fn parse_whole(text: &str) -> Option<Value> {
-    serde_yaml::from_str::<Sober>(text).ok().map(|Sober(value)| value)
 }
 
 /// A scalar as YAML understands it when it is written without quotes.
