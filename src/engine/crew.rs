@@ -29,7 +29,7 @@ impl<'a> Crew<'a> {
         worker: Worker<'a>,
         busy: usize,
         scope: &'s Scope<'s, '_>,
-        sender: &Sender<Message<'a>>,
+        sender: &Sender<Message>,
     ) where
         'a: 's,
     {
@@ -41,9 +41,9 @@ impl<'a> Crew<'a> {
             scope.spawn(move || {
                 while let Some(worker) = self.next() {
                     let id = worker.id;
-                    let (ending, room) = worker.work(&sender);
+                    let ending = worker.work(&sender);
                     // The loop listens until the last worker has told its ending.
-                    let _ = sender.send(Message::Over(id, ending, room));
+                    let _ = sender.send(Message::Over(id, ending));
                 }
             });
         }

@@ -2,7 +2,6 @@
 //! machine learning and no terminal.
 
 mod checkout;
-mod cores;
 mod crew;
 mod event;
 mod explain;

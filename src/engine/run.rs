@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
-use super::cores::Cores;
 use super::crew::Crew;
 use super::event::{Detail, Event, Observer, StageEvent};
 use super::key::KeyParts;
@@ -25,9 +24,6 @@ const COSTS: [Cost; 3] = [Cost::Waiting, Cost::OneCore, Cost::AllCores];
 
 /// How many results may be on their way to the disk at the same time.
 const KEEPING: usize = 32;
-
-/// How many stages make themselves ready beyond those that there is room for.
-const AHEAD: usize = 1;
 
 /// How much may go on at the same time.
 #[derive(Debug, Clone, Copy)]
@@ -86,12 +82,10 @@ pub fn run(
     let count = experiment.pipeline.stages.len();
     let living = planner.store.enter(&experiment.pipeline.name);
     let folders = planner.store.folders();
-    let cores = Cores::new(limits);
     let mut run = Run {
         planner,
         living: &living,
         folders: &folders,
-        cores: &cores,
         selection,
         on_failure,
         checkout,
@@ -133,7 +127,6 @@ struct Run<'a> {
     /// Keeps what this run needs from being collected.
     living: &'a Living,
     folders: &'a Folders,
-    cores: &'a Cores,
     selection: &'a BTreeSet<StageId>,
     limits: Limits,
     on_failure: OnFailure,
@@ -261,13 +254,9 @@ impl<'a> Run<'a> {
         if self.stop.is_requested() {
             return;
         }
-        while self.running.len() < self.limits.jobs + AHEAD && self.keeping.len() < KEEPING {
-            let taken: usize = self.running.keys().map(|id| self.cores(*id)).sum();
-            let fits = COSTS.iter().filter(|cost| match cost {
-                Cost::Waiting => true,
-                Cost::OneCore => taken < self.limits.threads + AHEAD,
-                Cost::AllCores => taken == 0,
-            });
+        while self.running.len() < self.limits.jobs && self.keeping.len() < KEEPING {
+            let free = self.limits.threads - self.running.keys().map(|id| self.cores(*id)).sum::<usize>();
+            let fits = COSTS.iter().filter(|cost| self.cores_of(**cost) <= free);
             let first = fits
                 .filter_map(|cost| self.queue[*cost as usize].first_key_value().map(|(at, _)| (*at, *cost)));
             let Some((_, cost)) = first.min_by_key(|(position, _)| *position) else { return };
@@ -286,7 +275,6 @@ impl<'a> Run<'a> {
         Worker {
             planner: self.planner,
             folders: self.folders,
-            cores: (self.cores, self.cores(id)),
             observer: self.observer,
             stop: self.stop,
             id,
@@ -311,19 +299,15 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn take(&mut self, receiver: &Receiver<Message<'_>>) {
+    fn take(&mut self, receiver: &Receiver<Message>) {
         match receiver.recv().expect("the loop holds a sender") {
             Message::Held(id, holder) => self.change(id, Signal::Held, 0.0, Detail::Held(holder)),
-            Message::Begun(id) => {
-                self.running.insert(id, Instant::now());
-                self.change(id, Signal::Begun, 0.0, Detail::None);
-            }
+            Message::Begun(id) => self.change(id, Signal::Begun, 0.0, Detail::None),
             Message::Keeping(id) => {
                 let begun = self.running.remove(&id).expect("only what runs is kept");
                 self.keeping.insert(id, begun);
             }
-            // After a failure that ends the run nothing may take its room.
-            Message::Over(id, ending, _room) => {
+            Message::Over(id, ending) => {
                 let begun = self.keeping.remove(&id).or_else(|| self.running.remove(&id));
                 let begun = begun.expect("only running stages end");
                 let known = self.end(id, ending, begun.elapsed().as_secs_f64());
@@ -337,8 +321,6 @@ impl<'a> Run<'a> {
         match ending {
             Ending::Made(record) => return self.settle(id, Signal::Published, record, seconds),
             Ending::Found(record) => return self.settle(id, Signal::Hit, record, seconds),
-            // It is over when nothing runs any more.
-            Ending::NotBegun => {}
             Ending::Interrupted => {
                 self.interrupted = true;
                 self.change(id, Signal::Stopped, seconds, Detail::None);
@@ -348,7 +330,6 @@ impl<'a> Run<'a> {
                 self.give_up_behind(id);
                 if self.on_failure == OnFailure::Stop {
                     self.ending = true;
-                    self.cores.close();
                     for (id, _) in std::mem::take(&mut self.queue).into_iter().flat_map(BTreeMap::into_values)
                     {
                         self.change(id, Signal::GivenUp, 0.0, Detail::None);

@@ -63,9 +63,7 @@ impl State {
             (State::Queued | State::Waiting, Signal::Begun) => State::Running,
             (State::Running, Signal::Published) => State::Done,
             (State::Ready | State::Queued | State::Waiting | State::Running, Signal::Broke) => State::Failed,
-            (State::Unknown | State::Ready | State::Queued | State::Waiting, Signal::GivenUp) => {
-                State::Skipped
-            }
+            (State::Unknown | State::Ready | State::Queued, Signal::GivenUp) => State::Skipped,
             (from, Signal::Stopped) if !from.is_final() => State::Interrupted,
             (from, signal) => unreachable!("{signal:?} cannot happen to a stage that is {from:?}"),
         }

@@ -9,7 +9,6 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Stop;
-use super::cores::{Cores, Room};
 use super::event::Observer;
 use super::inputs::{Changed, Inputs};
 use super::job::{Made, StoreJob};
@@ -23,13 +22,12 @@ use crate::store::{Artifact, Aside, Claim, Folders, Holder, Record, Slot, Want};
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What a worker tells the loop.
-pub(super) enum Message<'a> {
+pub(super) enum Message {
     Held(StageId, Holder),
     Begun(StageId),
     /// The work is done; what was made is being kept, which takes no core.
     Keeping(StageId),
-    /// With the room that it had, unless that was given back before.
-    Over(StageId, Ending, Option<Room<'a>>),
+    Over(StageId, Ending),
 }
 
 /// How a worker ended.
@@ -38,16 +36,12 @@ pub(super) enum Ending {
     Found(Arc<Record>),
     Failed(String),
     Interrupted,
-    /// Nothing was to begin any more when it was ready.
-    NotBegun,
 }
 
 /// Computes one stage in a thread of its own.
 pub(super) struct Worker<'a> {
     pub(super) planner: &'a Planner<'a>,
     pub(super) folders: &'a Folders,
-    /// Where it takes its cores, and how many.
-    pub(super) cores: (&'a Cores, usize),
     pub(super) observer: &'a dyn Observer,
     pub(super) stop: &'a Stop,
     pub(super) id: StageId,
@@ -55,31 +49,20 @@ pub(super) struct Worker<'a> {
     pub(super) inputs: BTreeMap<String, Artifact>,
 }
 
-impl<'a> Worker<'a> {
-    pub(super) fn work(self, sender: &Sender<Message<'a>>) -> (Ending, Option<Room<'a>>) {
-        let mut room = None;
-        let ending = match self.compute(sender, &mut room) {
+impl Worker<'_> {
+    pub(super) fn work(self, sender: &Sender<Message>) -> Ending {
+        match self.compute(sender) {
             Ok(ending) => ending,
             Err(StageError::Interrupted) => Ending::Interrupted,
             Err(StageError::Failed(error)) => Ending::Failed(error.to_string()),
-        };
-        (ending, room)
+        }
     }
 
-    fn compute(
-        self,
-        sender: &Sender<Message<'a>>,
-        room: &mut Option<Room<'a>>,
-    ) -> Result<Ending, StageError> {
+    fn compute(self, sender: &Sender<Message>) -> Result<Ending, StageError> {
         let slot = match self.wait_for_turn(sender)? {
             Turn::Ours(slot) => slot,
             Turn::Theirs(record) => return Ok(Ending::Found(Arc::from(record))),
         };
-        let (cores, count) = self.cores;
-        *room = cores.take(count, self.stop);
-        if room.is_none() {
-            return Ok(Ending::NotBegun);
-        }
         // The loop listens until the last worker has ended.
         let _ = sender.send(Message::Begun(self.id));
         let begun = Instant::now();
@@ -119,7 +102,6 @@ impl<'a> Worker<'a> {
             let message = "a file it reads changed while it ran, so nothing was kept; run it again";
             return Err(with_what_is_left(StageError::message(message), &slot, &aside));
         }
-        *room = None;
         let _ = sender.send(Message::Keeping(self.id));
         let made = job.made.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut record = made.into_record(&self.parts, &decl.ports.outputs)?;
@@ -159,7 +141,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Claims the key, waiting for another process that may be computing it.
-    fn wait_for_turn(&self, sender: &Sender<Message<'a>>) -> Result<Turn, StageError> {
+    fn wait_for_turn(&self, sender: &Sender<Message>) -> Result<Turn, StageError> {
         let experiment = self.planner.experiment;
         let purpose = format!("{} of {}", experiment.pipeline.stage(self.id).name, experiment.pipeline.name);
         let want = if self.planner.is_forced(self.id) { Want::Anew } else { Want::Result };
