@@ -260,12 +260,11 @@ impl From<DiskError> for Failure {
 impl Stage for Command {
     fn ports(&self) -> Ports {
         let output = |(port, path): (&String, &String)| OutputPort {
-            name: port.clone(),
-            holds: if is_directory(path) { Holds::Directory } else { Holds::File },
             file_name: Path::new(path)
                 .file_name()
                 .filter(|_| !is_directory(path))
                 .map(|name| name.display().to_string()),
+            ..OutputPort::new(port, if is_directory(path) { Holds::Directory } else { Holds::File })
         };
         Ports { inputs: Inputs::Any, outputs: self.outs.iter().map(output).collect() }
     }
