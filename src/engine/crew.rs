@@ -22,6 +22,16 @@ struct Waiting<'a> {
     over: bool,
 }
 
+/// Dismisses a crew.
+pub(super) struct Dismissal<'s, 'a>(&'s Crew<'a>);
+
+impl Drop for Dismissal<'_, '_> {
+    fn drop(&mut self) {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).over = true;
+        self.0.changed.notify_all();
+    }
+}
+
 impl<'a> Crew<'a> {
     /// Has a worker begin. `busy` says how many have begun, with this one, that have not told their ending.
     pub(super) fn begin<'s>(
@@ -51,10 +61,9 @@ impl<'a> Crew<'a> {
         self.changed.notify_one();
     }
 
-    /// Lets the threads end.
-    pub(super) fn dismiss(&self) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).over = true;
-        self.changed.notify_all();
+    /// Lets the threads end when this is dropped, also by a panic: nothing else would.
+    pub(super) fn dismissed_at_the_end(&self) -> Dismissal<'_, 'a> {
+        Dismissal(self)
     }
 
     fn next(&self) -> Option<Worker<'a>> {

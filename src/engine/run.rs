@@ -167,6 +167,7 @@ impl<'a> Run<'a> {
         self.look_up(roots);
         let crew = Crew::default();
         std::thread::scope(|scope| {
+            let _dismissal = crew.dismissed_at_the_end();
             let (sender, receiver) = channel();
             let mut begin = |worker, busy| crew.begin(worker, busy, scope, &sender);
             self.start_what_fits(&mut begin);
@@ -174,7 +175,6 @@ impl<'a> Run<'a> {
                 self.take(&receiver);
                 self.start_what_fits(&mut begin);
             }
-            crew.dismiss();
         });
         self.end_the_rest();
     }
@@ -278,6 +278,7 @@ impl<'a> Run<'a> {
             observer: self.observer,
             stop: self.stop,
             id,
+            key: self.keys[id.0].expect("what is to run has its inputs, so its key is known"),
             parts,
             inputs: inputs.collect(),
         }

@@ -16,7 +16,7 @@ use super::key::KeyParts;
 use super::planner::Planner;
 use super::stage::{Growth, StageError};
 use crate::pipeline::StageId;
-use crate::store::{Artifact, Aside, Claim, Folders, Holder, Record, Slot, Want};
+use crate::store::{Artifact, Aside, Claim, Digest, Folders, Holder, Record, Slot, Want};
 
 /// How long to wait before asking again for a key that another process holds.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -45,6 +45,7 @@ pub(super) struct Worker<'a> {
     pub(super) observer: &'a dyn Observer,
     pub(super) stop: &'a Stop,
     pub(super) id: StageId,
+    pub(super) key: Digest,
     pub(super) parts: KeyParts,
     pub(super) inputs: BTreeMap<String, Artifact>,
 }
@@ -104,7 +105,7 @@ impl Worker<'_> {
         }
         let _ = sender.send(Message::Keeping(self.id));
         let made = job.made.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut record = made.into_record(&self.parts, &decl.ports.outputs)?;
+        let mut record = made.into_record(self.key, &self.parts, &decl.ports.outputs)?;
         record.chain = chain_key;
         record.reach = identity.growth.map(|growth| growth.length);
         record.log = slot.take_log()?;
@@ -145,10 +146,9 @@ impl Worker<'_> {
         let experiment = self.planner.experiment;
         let purpose = format!("{} of {}", experiment.pipeline.stage(self.id).name, experiment.pipeline.name);
         let want = if self.planner.is_forced(self.id) { Want::Anew } else { Want::Result };
-        let key = self.parts.key();
         let mut told = None;
         loop {
-            match self.planner.store.claim(&key, &purpose, want)? {
+            match self.planner.store.claim(&self.key, &purpose, want)? {
                 Claim::Vacant(slot) => return Ok(Turn::Ours(slot)),
                 Claim::Found(record) => return Ok(Turn::Theirs(record)),
                 Claim::Held(_) if self.stop.is_requested() => return Err(StageError::Interrupted),
