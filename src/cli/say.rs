@@ -6,5 +6,6 @@ use std::io::Write;
 
 /// Writes a line to stderr.
 pub(super) fn say(line: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    // In one piece: stderr has no buffer.
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

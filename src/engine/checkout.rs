@@ -97,6 +97,7 @@ fn point(link: &Path, target: &Path) -> io::Result<()> {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 outcome => outcome?,
             },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(_) if link.symlink_metadata().is_ok_and(|found| !found.is_symlink()) => {
                 let message = format!("{}: is no link of stlpipe's, so it is left alone", link.display());
                 return Err(io::Error::other(message));
@@ -106,6 +107,9 @@ fn point(link: &Path, target: &Path) -> io::Result<()> {
         failpoint("link to be made", link);
         match symlink(target, link) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_folder(link.parent().expect("a link lies in a folder"))?;
+            }
             outcome => {
                 failpoint("link made", link);
                 return outcome;

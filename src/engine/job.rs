@@ -15,7 +15,7 @@ use super::stage::{
     Device, Holds, Input, InputFile, Job, ONLY_FILE, OutputFile, OutputPort, Progress, StageError,
 };
 use crate::pipeline::StageName;
-use crate::store::{Artifact, Aside, Blob, BlobWriter, Chain, Folders, Record, Slot, Store, TakenIn};
+use crate::store::{Artifact, Aside, Blob, BlobWriter, Chain, Digest, Folders, Record, Slot, Store, TakenIn};
 
 /// The job of one running stage.
 pub(super) struct StoreJob<'a> {
@@ -54,7 +54,12 @@ impl Made {
     ///
     /// # Errors
     /// If the disk refuses, or nothing was made on a port, which is a bug of the stage.
-    pub(super) fn into_record(self, parts: &KeyParts, ports: &[OutputPort]) -> Result<Record, StageError> {
+    pub(super) fn into_record(
+        self,
+        key: Digest,
+        parts: &KeyParts,
+        ports: &[OutputPort],
+    ) -> Result<Record, StageError> {
         let Made { mut files, kept: _, taken, metrics, series, computed, log: _ } = self;
         for (port, file, taken) in taken {
             files.entry(port).or_default().insert(file, taken.finish()?);
@@ -69,7 +74,7 @@ impl Made {
             let missing = || StageError::message(format!("the stage made no output `{}`", port.name));
             outputs.insert(port.name.clone(), artifact.ok_or_else(missing)?);
         }
-        let mut record = Record::new(parts.key(), serde_json::to_value(parts)?, outputs);
+        let mut record = Record::new(key, serde_json::to_value(parts)?, outputs);
         record.metrics = metrics;
         record.series = series;
         record.computed = computed;

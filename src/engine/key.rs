@@ -84,23 +84,24 @@ impl KeyParts {
     /// keys, so that the order in a file does not matter.
     #[must_use]
     pub fn key(&self) -> Digest {
-        let mut hasher = blake3::Hasher::new();
-        let mut number = |n: usize, text: &[u8]| {
-            hasher.update(&(n as u64).to_le_bytes());
-            hasher.update(text);
+        // Most fit in here, and up to a thousand bytes cost the allocator nothing.
+        let mut bytes = Vec::with_capacity(1000);
+        let mut number = |n: usize, texts: &[&[u8]]| {
+            bytes.extend_from_slice(&(n as u64).to_le_bytes());
+            texts.iter().for_each(|text| bytes.extend_from_slice(text));
         };
-        number(FORMAT.len(), FORMAT.as_bytes());
+        number(FORMAT.len(), &[FORMAT.as_bytes()]);
         self.walk(&mut |path, value| {
-            number(path.len(), b"");
+            number(path.len(), &[]);
             for step in path {
                 match step {
-                    Step::Name(name) => number(name.len(), &[b"n", name.as_bytes()].concat()),
-                    Step::Position(position) => number(*position, b"p"),
+                    Step::Name(name) => number(name.len(), &[b"n", name.as_bytes()]),
+                    Step::Position(position) => number(*position, &[b"p"]),
                 }
             }
-            number(value.len(), value.as_bytes());
+            number(value.len(), &[value.as_bytes()]);
         });
-        hasher.finalize().into()
+        Digest::of(&bytes)
     }
 
     /// The key of the chain on which the result lies: that of the parts without the free parameters.
@@ -193,7 +194,8 @@ impl fmt::Display for Step<'_> {
 fn walk_value<'a>(path: &mut Vec<Step<'a>>, value: &'a Value, visit: &mut dyn FnMut(&[Step], &str)) {
     match value {
         Value::Object(map) if !map.is_empty() => {
-            let sorted: BTreeMap<&String, &Value> = map.iter().collect();
+            let mut sorted: Vec<(&String, &Value)> = map.iter().collect();
+            sorted.sort_unstable_by_key(|(name, _)| *name);
             for (name, value) in sorted {
                 path.push(Step::Name(name));
                 walk_value(path, value, visit);

@@ -2,6 +2,7 @@
 //! machine learning and no terminal.
 
 mod checkout;
+mod crew;
 mod event;
 mod explain;
 mod inputs;

@@ -80,6 +80,14 @@ impl<'a> Planner<'a> {
     /// What is to be done about the selected stages, as far as it can be said before anything runs.
     #[must_use]
     pub fn plan(&self, selection: &BTreeSet<StageId>) -> Plan {
+        if selection.len() < MANY {
+            return self.plan_here(selection);
+        }
+        // In one of the threads that share the work: any other would be woken after each wave.
+        rayon::scope(|_| self.plan_here(selection))
+    }
+
+    fn plan_here(&self, selection: &BTreeSet<StageId>) -> Plan {
         let count = self.experiment.pipeline.stages.len();
         let mut results: Vec<Option<Arc<Record>>> = vec![None; count];
         let mut decisions: Vec<Option<Decision>> = vec![None; count];

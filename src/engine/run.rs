@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::Scope;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
+use super::crew::Crew;
 use super::event::{Detail, Event, Observer, StageEvent};
 use super::key::KeyParts;
 use super::logbook;
@@ -165,12 +165,15 @@ impl<'a> Run<'a> {
             }
         }
         self.look_up(roots);
+        let crew = Crew::default();
         std::thread::scope(|scope| {
+            let _dismissal = crew.dismissed_at_the_end();
             let (sender, receiver) = channel();
-            self.start_what_fits(scope, &sender);
+            let mut begin = |worker, busy| crew.begin(worker, busy, scope, &sender);
+            self.start_what_fits(&mut begin);
             while !self.running.is_empty() || !self.keeping.is_empty() {
                 self.take(&receiver);
-                self.start_what_fits(scope, &sender);
+                self.start_what_fits(&mut begin);
             }
         });
         self.end_the_rest();
@@ -178,6 +181,9 @@ impl<'a> Run<'a> {
 
     /// Looks up stages whose inputs are known, and those that become known by it.
     fn look_up(&mut self, mut known: Vec<StageId>) {
+        if known.is_empty() {
+            return;
+        }
         let look = self.living.look();
         while !known.is_empty() {
             for id in &known {
@@ -243,10 +249,8 @@ impl<'a> Run<'a> {
         known
     }
 
-    fn start_what_fits<'s>(&mut self, scope: &'s Scope<'s, '_>, sender: &Sender<Message>)
-    where
-        'a: 's,
-    {
+    /// `begin` is told how many workers are busy.
+    fn start_what_fits(&mut self, begin: &mut impl FnMut(Worker<'a>, usize)) {
         if self.stop.is_requested() {
             return;
         }
@@ -258,13 +262,7 @@ impl<'a> Run<'a> {
             let Some((_, cost)) = first.min_by_key(|(position, _)| *position) else { return };
             let (_, (id, parts)) = self.queue[cost as usize].pop_first().expect("just found");
             self.running.insert(id, Instant::now());
-            let worker = self.worker(id, parts);
-            let sender = sender.clone();
-            scope.spawn(move || {
-                let ending = worker.work(&sender);
-                // The loop listens until the last worker has told its ending.
-                let _ = sender.send(Message::Over(id, ending));
-            });
+            begin(self.worker(id, parts), self.running.len() + self.keeping.len());
         }
     }
 
@@ -280,6 +278,7 @@ impl<'a> Run<'a> {
             observer: self.observer,
             stop: self.stop,
             id,
+            key: self.keys[id.0].expect("what is to run has its inputs, so its key is known"),
             parts,
             inputs: inputs.collect(),
         }

@@ -46,7 +46,7 @@ static ON_ALL_CORES: AtomicUsize = AtomicUsize::new(0);
 
 impl Stage for Speak {
     fn ports(&self) -> Ports {
-        let output = OutputPort { name: "out".to_owned(), holds: Holds::File, file_name: None };
+        let output = OutputPort::new("out", Holds::File);
         Ports { inputs: Inputs::Any, outputs: vec![output] }
     }
 

@@ -1,6 +1,8 @@
 //! Computes one stage in a thread of its own: claims its key, does the work and publishes the record.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, PoisonError};
@@ -14,7 +16,7 @@ use super::key::KeyParts;
 use super::planner::Planner;
 use super::stage::{Growth, StageError};
 use crate::pipeline::StageId;
-use crate::store::{Artifact, Aside, Claim, Folders, Holder, Record, Slot, Want};
+use crate::store::{Artifact, Aside, Claim, Digest, Folders, Holder, Record, Slot, Want};
 
 /// How long to wait before asking again for a key that another process holds.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -43,6 +45,7 @@ pub(super) struct Worker<'a> {
     pub(super) observer: &'a dyn Observer,
     pub(super) stop: &'a Stop,
     pub(super) id: StageId,
+    pub(super) key: Digest,
     pub(super) parts: KeyParts,
     pub(super) inputs: BTreeMap<String, Artifact>,
 }
@@ -102,7 +105,7 @@ impl Worker<'_> {
         }
         let _ = sender.send(Message::Keeping(self.id));
         let made = job.made.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut record = made.into_record(&self.parts, &decl.ports.outputs)?;
+        let mut record = made.into_record(self.key, &self.parts, &decl.ports.outputs)?;
         record.chain = chain_key;
         record.reach = identity.growth.map(|growth| growth.length);
         record.log = slot.take_log()?;
@@ -143,10 +146,9 @@ impl Worker<'_> {
         let experiment = self.planner.experiment;
         let purpose = format!("{} of {}", experiment.pipeline.stage(self.id).name, experiment.pipeline.name);
         let want = if self.planner.is_forced(self.id) { Want::Anew } else { Want::Result };
-        let key = self.parts.key();
         let mut told = None;
         loop {
-            match self.planner.store.claim(&key, &purpose, want)? {
+            match self.planner.store.claim(&self.key, &purpose, want)? {
                 Claim::Vacant(slot) => return Ok(Turn::Ours(slot)),
                 Claim::Found(record) => return Ok(Turn::Theirs(record)),
                 Claim::Held(_) if self.stop.is_requested() => return Err(StageError::Interrupted),
@@ -190,7 +192,10 @@ pub(super) fn seconds_since_1970() -> u64 {
 /// The largest resident memory of this process so far, in bytes, where the system tells.
 #[must_use]
 pub fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    // The system writes it anew for each call that reads a part of it.
+    let mut start = [0; 4 << 10];
+    let length = File::open("/proc/self/status").and_then(|mut file| file.read(&mut start)).ok()?;
+    let status = str::from_utf8(&start[..length]).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }

@@ -48,6 +48,25 @@ pub struct InputPort {
     pub holds: Holds,
     /// Whether the pipeline must bind it.
     pub need: Need,
+    /// How many samples a dataset must have to fit, and why.
+    pub at_least: Option<AtLeast>,
+}
+
+impl InputPort {
+    /// A port for an artifact of any size.
+    #[must_use]
+    pub fn new(name: &'static str, holds: Holds, need: Need) -> InputPort {
+        InputPort { name, holds, need, at_least: None }
+    }
+}
+
+/// The fewest samples that a stage can work with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AtLeast {
+    /// How many.
+    pub samples: u64,
+    /// The parameter that asks for so many.
+    pub param: &'static str,
 }
 
 /// Whether an input port must be bound.
@@ -72,6 +91,16 @@ pub struct OutputPort {
     pub holds: Holds,
     /// The name under which a single file is checked out in `data/`; directories use the port's name.
     pub file_name: Option<String>,
+    /// How many samples a dataset has, where the parameters say so.
+    pub samples: Option<u64>,
+}
+
+impl OutputPort {
+    /// A port whose artifact has no name of its own, and any size.
+    #[must_use]
+    pub fn new(name: impl Into<String>, holds: Holds) -> OutputPort {
+        OutputPort { name: name.into(), holds, file_name: None, samples: None }
+    }
 }
 
 /// What kind of artifact goes through a port.

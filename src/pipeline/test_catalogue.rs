@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Catalogue, Check, Complaint, Holds, InputPort, Inputs, Need, OutputPort, Ports, read_params};
+use super::{
+    AtLeast, Catalogue, Check, Complaint, Holds, InputPort, Inputs, Need, OutputPort, Ports, read_params,
+};
 
 /// Knows `download`, `split`, `train` and `command`; a stage is its parameters, printed.
 pub(crate) struct FewKinds;
@@ -20,6 +22,9 @@ struct Download {
 #[serde(deny_unknown_fields)]
 struct Split {
     parts: Vec<String>,
+    /// How many samples each part has.
+    #[serde(default)]
+    each: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -29,6 +34,8 @@ struct Train {
     epochs: u32,
     #[serde(default)]
     lr: f64,
+    #[serde(default)]
+    batch: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -57,9 +64,11 @@ impl Catalogue for FewKinds {
 
     fn read(&self, kind: &str, params: &Value) -> Result<(String, Ports), Vec<Complaint>> {
         let needs = |ports: &[(&'static str, Holds, Need)]| {
-            Inputs::Fixed(ports.iter().map(|&(name, holds, need)| InputPort { name, holds, need }).collect())
+            Inputs::Fixed(
+                ports.iter().map(|&(name, holds, need)| InputPort::new(name, holds, need)).collect(),
+            )
         };
-        let output = |name: &str, holds| OutputPort { name: name.into(), holds, file_name: None };
+        let output = |name: &str, holds| OutputPort::new(name, holds);
         let (stage, inputs, outputs) = match kind {
             "download" => {
                 let params: Download = read_params(params)?;
@@ -67,15 +76,18 @@ impl Catalogue for FewKinds {
             }
             "split" => {
                 let params: Split = read_params(params)?;
-                let outputs = params.parts.iter().map(|part| output(part, Holds::Dataset)).collect();
+                let part = |name| OutputPort { samples: params.each, ..output(name, Holds::Dataset) };
+                let outputs = params.parts.iter().map(|name| part(name)).collect();
                 (format!("{params:?}"), needs(&[("archive", Holds::File, Need::Required)]), outputs)
             }
             "train" => {
                 let params: Train = read_params(params)?;
-                let inputs = needs(&[
-                    ("train", Holds::Dataset, Need::Required),
-                    ("val", Holds::Dataset, Need::Required),
-                    ("model", Holds::Model, Need::Optional),
+                let full_batch = AtLeast { samples: params.batch, param: "batch" };
+                let dataset = |name| InputPort::new(name, Holds::Dataset, Need::Required);
+                let inputs = Inputs::Fixed(vec![
+                    InputPort { at_least: Some(full_batch), ..dataset("train") },
+                    dataset("val"),
+                    InputPort::new("model", Holds::Model, Need::Optional),
                 ]);
                 let outputs = vec![output("model", Holds::Model), output("history", Holds::File)];
                 (format!("epochs {} lr {}", params.epochs, params.lr), inputs, outputs)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use super::catalogue::{Holds, InputPort, Inputs, Need, OutputPort, Ports};
+use super::catalogue::{AtLeast, Holds, InputPort, Inputs, Need, OutputPort, Ports};
 use super::check::Candidate;
 use super::checked::{Link, Source, StageId};
 use super::layers::kind_of;
@@ -43,6 +43,9 @@ pub(super) fn connect<S>(
                 let message =
                     format!("`{port}` takes a {}, and this is a {}", input.holds.word(), output.holds.word());
                 report.value(&path(stage, port), message).hint(fitting(stages, from, input.holds));
+            }
+            if let Some(least) = input.and_then(|input| input.at_least) {
+                check_size(stage, least, source, output, report);
             }
             let source = Source { stage: stages[from.0].name.clone(), id: from, port: output.name.clone() };
             inputs.insert(port.clone(), source);
@@ -136,6 +139,22 @@ fn find<'a, S>(
         report.value(&path(stage, port), message).hint(hint);
     }
     Some((from, found))
+}
+
+/// Reports a parameter that asks for more samples than there will be.
+fn check_size<S>(
+    stage: &Candidate<S>,
+    least: AtLeast,
+    source: &Value,
+    output: &OutputPort,
+    report: &mut Report,
+) {
+    let AtLeast { samples: wanted, param } = least;
+    if let (Some(there), Value::String(source)) = (output.samples.filter(|there| *there < wanted), source) {
+        let message = format!("{param} {wanted} is more than the {there} samples of `{source}`");
+        let remedy = format!("choose a {param} of at most {there}, or give `{source}` more samples");
+        report.value(&["stages", stage.name.as_str(), "with", param], message).note(remedy);
+    }
 }
 
 /// Reports the required inputs that a stage leaves out.

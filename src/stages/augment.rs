@@ -88,12 +88,11 @@ impl Augment {
 impl Stage for Augment {
     fn ports(&self) -> Ports {
         Ports {
-            inputs: Inputs::Fixed(vec![InputPort {
-                name: IMAGES,
-                holds: Holds::Dataset,
-                need: Need::Required,
-            }]),
-            outputs: vec![OutputPort { name: DATASET.to_owned(), holds: Holds::Dataset, file_name: None }],
+            inputs: Inputs::Fixed(vec![InputPort::new(IMAGES, Holds::Dataset, Need::Required)]),
+            outputs: vec![OutputPort {
+                samples: Some(self.samples),
+                ..OutputPort::new(DATASET, Holds::Dataset)
+            }],
         }
     }
 

@@ -53,14 +53,9 @@ impl Decode {
 
 impl Stage for Decode {
     fn ports(&self) -> Ports {
-        let output =
-            |part: &Part| OutputPort { name: part.name().to_owned(), holds: Holds::Dataset, file_name: None };
+        let output = |part: &Part| OutputPort::new(part.name(), Holds::Dataset);
         Ports {
-            inputs: Inputs::Fixed(vec![InputPort {
-                name: ARCHIVE,
-                holds: Holds::File,
-                need: Need::Required,
-            }]),
+            inputs: Inputs::Fixed(vec![InputPort::new(ARCHIVE, Holds::File, Need::Required)]),
             outputs: self.parts().iter().map(output).collect(),
         }
     }

@@ -94,11 +94,10 @@ impl Check for Evaluate {
 
 impl Stage for Evaluate {
     fn ports(&self) -> Ports {
-        let images = InputPort { name: IMAGES, holds: Holds::Dataset, need: Need::Required };
+        let images = InputPort::new(IMAGES, Holds::Dataset, Need::Required);
         let output = |name: &str, file: &str| OutputPort {
-            name: name.to_string(),
-            holds: Holds::File,
             file_name: Some(file.to_string()),
+            ..OutputPort::new(name, Holds::File)
         };
         Ports {
             inputs: Inputs::Fixed(vec![self.source().port(), images]),

@@ -80,7 +80,7 @@ impl Check for FineTune {
 
 impl Stage for FineTune {
     fn ports(&self) -> Ports {
-        let inputs = [self.source().port()].into_iter().chain(learn::data_ports()).collect();
+        let inputs = [self.source().port()].into_iter().chain(learn::data_ports(self.batch)).collect();
         Ports { inputs: Inputs::Fixed(inputs), outputs: learn::outputs() }
     }
 

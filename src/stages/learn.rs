@@ -7,7 +7,8 @@ use super::checkpoints::Checkpoints;
 use crate::augment::Samples;
 use crate::dataset::Dataset;
 use crate::engine::stage::{
-    Complaint, Device, Holds, InputPort, Job, Need, ONLY_FILE, OutputPort, Progress, StageError, Unit,
+    AtLeast, Complaint, Device, Holds, InputPort, Job, Need, ONLY_FILE, OutputPort, Progress, StageError,
+    Unit,
 };
 use crate::nn::{self, Architecture, Classifier};
 use crate::training::{
@@ -21,22 +22,20 @@ const MODEL: &str = "model";
 const LAST: &str = "last";
 const HISTORY: &str = "history";
 
-/// Where the data comes in.
-pub(super) fn data_ports() -> [InputPort; 2] {
-    [TRAIN, VAL].map(|name| InputPort { name, holds: Holds::Dataset, need: Need::Required })
+/// Where the data comes in; there must be a full batch to learn from.
+pub(super) fn data_ports(batch: usize) -> [InputPort; 2] {
+    let port = |name| InputPort::new(name, Holds::Dataset, Need::Required);
+    let full_batch = AtLeast { samples: batch as u64, param: "batch" };
+    [InputPort { at_least: Some(full_batch), ..port(TRAIN) }, port(VAL)]
 }
 
 /// Where the model of the best epoch, that of the last one and their history go out.
 pub(super) fn outputs() -> Vec<OutputPort> {
-    let model = |name: &str| OutputPort { name: name.to_string(), holds: Holds::Model, file_name: None };
+    let model = |name: &str| OutputPort::new(name, Holds::Model);
     vec![
         model(MODEL),
         model(LAST),
-        OutputPort {
-            name: HISTORY.to_string(),
-            holds: Holds::File,
-            file_name: Some("history.jsonl".to_string()),
-        },
+        OutputPort { file_name: Some("history.jsonl".to_string()), ..OutputPort::new(HISTORY, Holds::File) },
     ]
 }
 

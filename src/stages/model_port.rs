@@ -27,7 +27,7 @@ impl ModelSource<'_> {
     /// The port that takes the model, unless weights stand in its place.
     pub(super) fn port(&self) -> InputPort {
         let need = if self.weights.is_some() { Need::ReplacedBy(WEIGHTS) } else { Need::Or(WEIGHTS) };
-        InputPort { name: MODEL, holds: Holds::Model, need }
+        InputPort::new(MODEL, Holds::Model, need)
     }
 
     /// Everything about which the parameters contradict each other.

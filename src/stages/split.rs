@@ -76,14 +76,9 @@ impl Check for Split {
 
 impl Stage for Split {
     fn ports(&self) -> Ports {
-        let output =
-            |name: &String| OutputPort { name: name.clone(), holds: Holds::Dataset, file_name: None };
+        let output = |name: &String| OutputPort::new(name, Holds::Dataset);
         Ports {
-            inputs: Inputs::Fixed(vec![InputPort {
-                name: IMAGES,
-                holds: Holds::Dataset,
-                need: Need::Required,
-            }]),
+            inputs: Inputs::Fixed(vec![InputPort::new(IMAGES, Holds::Dataset, Need::Required)]),
             outputs: self.parts.keys().map(output).collect(),
         }
     }

@@ -100,9 +100,8 @@ impl Stage for Synthesize {
         Ports {
             inputs: Inputs::Fixed(vec![]),
             outputs: vec![OutputPort {
-                name: FILE.to_owned(),
-                holds: Holds::File,
                 file_name: Some("stl10_binary.tar.gz".to_owned()),
+                ..OutputPort::new(FILE, Holds::File)
             }],
         }
     }

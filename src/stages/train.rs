@@ -41,7 +41,7 @@ impl Check for Train {
 
 impl Stage for Train {
     fn ports(&self) -> Ports {
-        Ports { inputs: Inputs::Fixed(learn::data_ports().into()), outputs: learn::outputs() }
+        Ports { inputs: Inputs::Fixed(learn::data_ports(self.batch).into()), outputs: learn::outputs() }
     }
 
     fn params(&self) -> Value {

@@ -71,8 +71,7 @@ impl Store {
     /// Where the names of a directory artifact are linked to its blobs; made when its record is published.
     #[must_use]
     pub fn view_path(&self, artifact: &Artifact) -> PathBuf {
-        let name = artifact.digest.to_string();
-        self.root.join("views").join(&name[..2]).join(&name)
+        self.sharded("views", &artifact.digest, "")
     }
 
     /// Makes the view of a directory artifact, if it is not there or not as it should be.

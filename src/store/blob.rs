@@ -10,7 +10,8 @@ use tempfile::{NamedTempFile, TempPath};
 
 use super::failpoint::failpoint;
 use super::quarantine::stamp_if_right;
-use super::{Action, Blob, Digest, Error, Stamp, Store, hash_file, make_folder, sync_name};
+use super::seen::hash_opened;
+use super::{Action, Blob, Digest, Error, Stamp, Store, make_folder, sync_name};
 
 /// Enough bytes at a time that blake3 can use its widest instructions and several cores.
 const CHUNK: usize = 1 << 20;
@@ -19,8 +20,7 @@ impl Store {
     /// Where the blob of a digest lies, if it is there.
     #[must_use]
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
-        let name = digest.to_string();
-        self.root.join("blobs").join(&name[..2]).join(&name)
+        self.sharded("blobs", digest, "")
     }
 
     /// Starts a blob.
@@ -47,12 +47,13 @@ impl Store {
         if !is_ours {
             return Ok(TakenIn::Copied(Box::new(self.copy_in(path)?)));
         }
-        let dir = self.make_dir("tmp")?;
-        let moved = tempfile::Builder::new().make_in(&dir, |place| {
-            fs::rename(path, place)?;
-            fs::set_permissions(place, Permissions::from_mode(0o444))
+        let moved = self.within("tmp", |dir| {
+            tempfile::Builder::new().make_in(dir, |place| {
+                fs::rename(path, place)?;
+                fs::set_permissions(place, Permissions::from_mode(0o444))
+            })
         });
-        failpoint("file taken in", &dir);
+        failpoint("file taken in", &self.root.join("tmp"));
         Ok(TakenIn::Moved(self.clone(), moved.map_err(Error::at(Action::Read, path))?.into_temp_path()))
     }
 
@@ -76,7 +77,6 @@ impl Store {
         failpoint("bytes synced", &path);
         // A collection that is under way would take what it saw before for this.
         let _shared = self.keep_from_collection();
-        make_folder(path.parent().expect("blobs/ab"))?;
         while let Some(left) = move_where_nothing_is(file, &path)? {
             if let Some(stamp) = stamp_if_right(&path, &digest) {
                 // Whoever put it there may not have come to that.
@@ -95,8 +95,16 @@ impl Store {
 
 /// Renames a temporary file, or gives it back if something has the name already.
 fn move_where_nothing_is(file: NamedTempFile, path: &Path) -> Result<Option<NamedTempFile>, Error> {
-    match file.persist_noclobber(path) {
-        Ok(_) => Ok(None),
+    let persist = |file: NamedTempFile| file.persist_noclobber(path).map(drop);
+    let outcome = match persist(file) {
+        Err(refused) if refused.error.kind() == io::ErrorKind::NotFound => {
+            make_folder(path.parent().expect("blobs/ab"))?;
+            persist(refused.file)
+        }
+        outcome => outcome,
+    };
+    match outcome {
+        Ok(()) => Ok(None),
         Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => Ok(Some(refused.file)),
         // A file system that knows neither such renaming nor hard links.
         Err(refused) if path.symlink_metadata().is_err() => {
@@ -125,8 +133,8 @@ impl TakenIn {
             TakenIn::Copied(writer) => return writer.finish(),
             TakenIn::Moved(store, place) => (store, place),
         };
-        let digest = hash_file(&place).map_err(Error::at(Action::Read, &place))?;
-        let file = File::open(&place).map_err(Error::at(Action::Read, &place))?;
+        let mut file = File::open(&place).map_err(Error::at(Action::Read, &place))?;
+        let digest = hash_opened(&mut file, &place).map_err(Error::at(Action::Read, &place))?;
         file.sync_all().map_err(Error::at(Action::Write, &place))?;
         store.place_blob(NamedTempFile::from_parts(file, place), digest)
     }

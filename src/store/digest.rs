@@ -17,6 +17,18 @@ impl Digest {
         blake3::hash(bytes).into()
     }
 
+    /// All digits, in ASCII.
+    #[must_use]
+    pub fn digits(&self) -> [u8; 64] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 64];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        text
+    }
+
     /// The first 12 digits, enough for people.
     #[must_use]
     pub fn short(&self) -> String {
@@ -32,7 +44,7 @@ impl From<blake3::Hash> for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(blake3::Hash::from_bytes(self.0).to_hex().as_str())
+        f.write_str(str::from_utf8(&self.digits()).expect("digits are text"))
     }
 }
 
@@ -52,7 +64,7 @@ impl FromStr for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(blake3::Hash::from_bytes(self.0).to_hex().as_str())
+        to.serialize_str(str::from_utf8(&self.digits()).expect("digits are text"))
     }
 }
 

@@ -183,9 +183,12 @@ impl Living {
     /// Starts looking up keys; waits as long as somebody collects.
     #[must_use]
     pub fn look(&self) -> Look<'_> {
-        // What cannot be written cannot be collected either.
-        let _ = self.store.make_dir("locks");
-        Look { living: self, pins: RefCell::default(), lock: self.store.keep_from_collection() }
+        let lock = self.store.keep_from_collection().or_else(|| {
+            // What cannot be written cannot be collected either.
+            self.store.make_dir("locks").ok()?;
+            self.store.keep_from_collection()
+        });
+        Look { living: self, pins: RefCell::default(), lock }
     }
 
     /// Writes down that the keys of these lines are needed.

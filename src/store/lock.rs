@@ -2,7 +2,7 @@
 //! no result gets the slot through which a record can be published.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -58,9 +58,11 @@ impl Store {
     /// # Errors
     /// If the store cannot be written.
     pub fn claim(&self, key: &Digest, purpose: &str, want: Want) -> Result<Claim, Error> {
-        let path = self.make_dir("locks")?.join(key.to_string());
+        let name = key.to_string();
+        let path = self.root.join("locks").join(&name);
         let lock = loop {
-            if let Some(lock) = try_lock(&path)? {
+            let lock = self.within("locks", |dir| try_lock(&dir.join(&name)));
+            if let Some(lock) = lock.map_err(Error::at(Action::Lock, &path))? {
                 break lock;
             }
             if let Some(holder) = read_holder(&path) {
@@ -70,7 +72,7 @@ impl Store {
         failpoint("lock taken", &path);
         let holder = Holder { pid: std::process::id(), purpose: purpose.to_owned() };
         let text = serde_json::to_vec(&holder).expect("a holder has only text keys");
-        lock.set_len(0).and_then(|()| (&lock).write_all(&text)).map_err(Error::at(Action::Write, &path))?;
+        (&lock).write_all(&text).map_err(Error::at(Action::Write, &path))?;
         failpoint("holder written", &path);
         let slot = Slot { store: self.clone(), key: *key, path, _lock: lock };
         match self.find(key) {
@@ -159,24 +161,22 @@ impl Drop for Slot {
     }
 }
 
-/// Locks the file of that name, or `None` if somebody else has it.
-fn try_lock(path: &Path) -> Result<Option<File>, Error> {
+/// Locks the file of that name, which is empty then, or `None` if somebody else has it.
+fn try_lock(path: &Path) -> io::Result<Option<File>> {
     loop {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(Error::at(Action::Lock, path))?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(Error::at(Action::Lock, path)(error)),
+            Err(TryLockError::Error(error)) => return Err(error),
             Ok(()) => {}
         }
         // The former holder removes the file's name; a lock on a file without a name protects nothing.
-        let mine = file.metadata().map_err(Error::at(Action::Lock, path))?;
+        let mine = file.metadata()?;
         if fs::metadata(path).is_ok_and(|named| named.ino() == mine.ino() && named.dev() == mine.dev()) {
+            if mine.len() > 0 {
+                // It was left by a holder that was killed.
+                file.set_len(0)?;
+            }
             return Ok(Some(file));
         }
     }
@@ -186,7 +186,7 @@ fn try_lock(path: &Path) -> Result<Option<File>, Error> {
 fn read_holder(path: &Path) -> Option<Holder> {
     for _ in 0..100 {
         match fs::read(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             text => {
                 if let Some(holder) = text.ok().and_then(|text| serde_json::from_slice(&text).ok()) {
                     return Some(holder);

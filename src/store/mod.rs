@@ -52,6 +52,7 @@ mod verify;
 mod view;
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -102,7 +103,7 @@ impl Store {
         for folder in ["", "records", "blobs", "chains", "runs"] {
             let folder = store.root.join(folder);
             match fs::read_dir(&folder) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 outcome => drop(outcome.map_err(Error::at(Action::Read, &folder))?),
             }
         }
@@ -115,13 +116,39 @@ impl Store {
         &self.root
     }
 
+    /// Where something lies that is named by a digest: in one of the 256 folders below a folder.
+    fn sharded(&self, folder: &str, digest: &Digest, ending: &str) -> PathBuf {
+        let digits = digest.digits();
+        let name = str::from_utf8(&digits).expect("digits are text");
+        let length = self.root.as_os_str().len() + folder.len() + ending.len() + 70;
+        let mut path = PathBuf::with_capacity(length);
+        path.push(&self.root);
+        path.extend([folder, &name[..2], name]);
+        let mut path = path.into_os_string();
+        path.push(ending);
+        path.into()
+    }
+
     fn temporary(&self) -> Result<tempfile::NamedTempFile, Error> {
-        let dir = self.make_dir("tmp")?;
         // Readable by everyone the umask allows, since a store may be shared by a team.
         let mode = fs::Permissions::from_mode(0o644);
-        let file = tempfile::Builder::new().permissions(mode).tempfile_in(&dir);
+        let file =
+            self.within("tmp", |dir| tempfile::Builder::new().permissions(mode.clone()).tempfile_in(dir));
+        let dir = self.root.join("tmp");
         failpoint("file created", &dir);
         file.map_err(Error::at(Action::Write, &dir))
+    }
+
+    /// Does something in a folder of the store; only if that is not there it is made.
+    fn within<T>(&self, name: &str, work: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
+        let dir = self.root.join(name);
+        match work(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(&dir)?;
+                work(&dir)
+            }
+            outcome => outcome,
+        }
     }
 
     fn make_dir(&self, name: impl AsRef<Path>) -> Result<PathBuf, Error> {
@@ -150,7 +177,7 @@ impl Store {
         let aside = tempfile::tempdir_in(&dir).map_err(Error::at(Action::Write, &dir))?;
         match fs::rename(path, aside.path().join("removed")) {
             // Another process was faster.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             outcome => outcome.map_err(Error::at(Action::Write, path))?,
         }
         failpoint("moved away", path);
@@ -162,9 +189,15 @@ impl Store {
 
 /// Renames a finished temporary file to its name and makes the name durable.
 fn move_into_place(file: tempfile::NamedTempFile, path: &Path) -> Result<(), Error> {
-    let dir = path.parent().expect("every file of the store lies in a folder of the store");
-    make_folder(dir)?;
-    file.persist(path).map_err(|e| Error::at(Action::Write, path)(e.error))?;
+    let persist = |file: tempfile::NamedTempFile| file.persist(path).map(drop);
+    let outcome = match persist(file) {
+        Err(refused) if refused.error.kind() == io::ErrorKind::NotFound => {
+            make_folder(path.parent().expect("every file of the store lies in a folder of the store"))?;
+            persist(refused.file)
+        }
+        outcome => outcome,
+    };
+    outcome.map_err(|refused| Error::at(Action::Write, path)(refused.error))?;
     failpoint("renamed", path);
     sync_name(path)
 }
@@ -186,13 +219,13 @@ fn make_folder(dir: &Path) -> Result<(), Error> {
     make_folder(above)?;
     match fs::create_dir(dir) {
         // Another process or thread was faster.
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
         outcome => outcome.map_err(Error::at(Action::Write, dir))?,
     }
     failpoint("folder made", dir);
     match sync_dir(above) {
         // A folder above the store that may not be read cannot be synced.
-        Err(error) if error.cause.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) if error.cause.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         outcome => outcome,
     }
 }

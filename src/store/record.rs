@@ -201,12 +201,12 @@ impl Store {
     }
 
     pub(super) fn record_path(&self, key: &Digest) -> PathBuf {
-        self.beside_records(key, "json")
+        self.sharded("records", key, ".json")
     }
 
     /// Where it stands that the result of a key was lost, and that somebody has been told.
     pub(super) fn lost_path(&self, key: &Digest) -> PathBuf {
-        self.beside_records(key, "lost")
+        self.sharded("records", key, ".lost")
     }
 
     /// Notes that the result of a key was lost, until there is one again.
@@ -224,11 +224,6 @@ impl Store {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             outcome => outcome.map_err(Error::at(Action::Write, &path)),
         }
-    }
-
-    fn beside_records(&self, key: &Digest, extension: &str) -> PathBuf {
-        let name = key.to_string();
-        self.root.join("records").join(&name[..2]).join(format!("{name}.{extension}"))
     }
 }
 

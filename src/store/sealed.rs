@@ -1,7 +1,8 @@
 //! Small JSON files that show by themselves whether they are whole: the last field is the digest of all that comes
 //! before it. It does not know what they say.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use serde::Serialize;
@@ -28,16 +29,31 @@ pub(super) fn seal(value: &impl Serialize) -> Vec<u8> {
 pub(super) fn open<T: DeserializeOwned>(text: &[u8]) -> Option<T> {
     let length = text.len().checked_sub(LEAD.len() + 64 + END.len())?;
     let (body, rest) = text.split_at(length);
-    (rest == tail(body).as_bytes()).then(|| serde_json::from_slice(text).ok())?
+    is_tail(rest, body).then(|| serde_json::from_slice(text).ok())?
 }
 
 /// The value of a sealed file; `None` if it is not there or not what it was.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    open(&fs::read(path).ok()?)
+    let mut file = File::open(path).ok()?;
+    // Most fit in here: one call reads them, and the checksum tells whether they are whole.
+    let mut start = [0; 4 << 10];
+    let length = file.read(&mut start).ok()?;
+    if length < start.len() {
+        return open(&start[..length]);
+    }
+    let mut text = start.to_vec();
+    file.read_to_end(&mut text).ok()?;
+    open(&text)
 }
 
 fn tail(body: &[u8]) -> String {
     format!("{LEAD}{}{END}", Digest::of(body))
+}
+
+/// Whether a text is the tail of a body.
+fn is_tail(text: &[u8], body: &[u8]) -> bool {
+    let digits = || text.strip_prefix(LEAD.as_bytes())?.strip_suffix(END.as_bytes());
+    digits().is_some_and(|digits| digits == Digest::of(body).digits())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The digest of a file outside the store, read only when its stamp has changed since it was last read.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -44,10 +44,22 @@ impl Store {
 /// # Errors
 /// If it cannot be read.
 pub fn hash_file(path: &Path) -> io::Result<Digest> {
-    let mut hasher = blake3::Hasher::new();
-    if File::open(path)?.metadata()?.len() > 0 {
-        hasher.update_mmap_rayon(path)?;
+    hash_opened(&mut File::open(path)?, path)
+}
+
+/// The same of a file that was just opened.
+pub(super) fn hash_opened(file: &mut File, path: &Path) -> io::Result<Digest> {
+    // What fits in here is read sooner than mapped.
+    let mut start = [0; 16 << 10];
+    let mut length = 0;
+    while length < start.len() {
+        match file.read(&mut start[length..])? {
+            0 => return Ok(Digest::of(&start[..length])),
+            n => length += n,
+        }
     }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_mmap_rayon(path)?;
     Ok(hasher.finalize().into())
 }
 

@@ -231,10 +231,20 @@ fn broken_archives_say_what_and_where() {
 
 #[test]
 fn a_batch_larger_than_the_data_is_refused() {
-    let mut ws = Workspace::new(EXPERIMENT);
+    let ws = Workspace::new(&EXPERIMENT.replace("batch: 16, lr: 0.001", "batch: 33, lr: 0.001"));
+    for words in
+        [&["run", "pipeline.yaml"][..], &["run", "pipeline.yaml", "--dry-run"], &["status", "pipeline.yaml"]]
+    {
+        let remedy = "choose a batch of at most 32, or give `augmented` more samples";
+        let place = "--> pipeline.yaml:19:45";
+        ws.call(words).exits(2).says(["batch 33 is more than the 32 samples of `augmented`", place, remedy]);
+    }
+    assert_eq!(ws.count_files("cache") + ws.count_files("data"), 0);
+    // How many samples a split has shows only when it was made.
+    let mut ws = Workspace::new(&EXPERIMENT.replace("in: { train: augmented", "in: { train: split.train"));
     ws.set("train.batch", 64);
     let ran = ws.run().failed(["train"]);
-    assert!(ran.error().contains("64") && ran.error().contains("32"), "{}", ran.error());
+    assert!(ran.error().contains("64") && ran.error().contains("60"), "{}", ran.error());
 }
 
 #[test]

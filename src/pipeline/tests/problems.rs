@@ -342,3 +342,24 @@ stages:
       |                                    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     ");
 }
+
+#[test]
+fn a_parameter_that_asks_for_more_samples_than_there_will_be_is_told_with_them() {
+    let text = "\
+stages:
+  archive: { uses: download, with: { url: x } }
+  few: { uses: split, in: { archive: archive }, with: { parts: [a, b], each: 20 } }
+  any: { uses: split, in: { archive: archive }, with: { parts: [a] } }
+  right: { uses: train, in: { train: few.a, val: few.b }, with: { batch: 20 } }
+  unknown: { uses: train, in: { train: any, val: few.b }, with: { batch: 21 } }
+  wrong: { uses: train, in: { train: few.a, val: few.b }, with: { batch: 21 } }
+";
+    insta::assert_snapshot!(problems(text), @"
+    error: batch 21 is more than the 20 samples of `few.a`
+     --> p.yaml:7:74
+      |
+    7 |   wrong: { uses: train, in: { train: few.a, val: few.b }, with: { batch: 21 } }
+      |                                                                          ^^
+      = choose a batch of at most 20, or give `few.a` more samples
+    ");
+}

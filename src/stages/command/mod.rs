@@ -12,12 +12,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command as Program;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 pub use self::process::kill_all as kill_all_programs;
 
@@ -40,6 +41,8 @@ pub const KIND: StageKind = StageKind {
 
 /// What every program sees of the environment; none of it counts for the result.
 const ALWAYS_SEEN: [&str; 3] = ["PATH", "HOME", "LANG"];
+/// The shell that most commands are run by, looked for once.
+static SHELL: LazyLock<PathBuf> = LazyLock::new(|| process::find_program("sh"));
 /// The name under which the directory of a failed program is kept.
 const WORKSPACE: &str = "directory";
 
@@ -155,7 +158,11 @@ impl Run {
 
     fn program(&self) -> Program {
         let words = match self {
-            Run::Line(line) => vec!["sh", "-c", line],
+            Run::Line(line) => {
+                let mut shell = Program::new(&*SHELL);
+                shell.args(["-c", line]);
+                return shell;
+            }
             Run::Program(_) => self.words(),
         };
         let (first, rest) =
@@ -253,12 +260,11 @@ impl From<DiskError> for Failure {
 impl Stage for Command {
     fn ports(&self) -> Ports {
         let output = |(port, path): (&String, &String)| OutputPort {
-            name: port.clone(),
-            holds: if is_directory(path) { Holds::Directory } else { Holds::File },
             file_name: Path::new(path)
                 .file_name()
                 .filter(|_| !is_directory(path))
                 .map(|name| name.display().to_string()),
+            ..OutputPort::new(port, if is_directory(path) { Holds::Directory } else { Holds::File })
         };
         Ports { inputs: Inputs::Any, outputs: self.outs.iter().map(output).collect() }
     }
@@ -270,9 +276,18 @@ impl Stage for Command {
     /// Time limit and retries decide whether there is a result, not what it is.
     fn identity(&self) -> Identity {
         let Command { run, deps: _, outs, env: _, timeout: _, retries: _ } = self;
-        let outs: IndexMap<&String, &str> = outs.iter().map(|(port, path)| (port, tidy(path))).collect();
-        let params = json!({ "run": run, "outs": outs, "env": self.environment() });
-        Identity { files: self.dependencies(), ..Identity::of(params) }
+        let outs: Map<String, Value> =
+            outs.iter().map(|(port, path)| (port.clone(), tidy(path).into())).collect();
+        let env: Map<String, Value> =
+            self.environment().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        let run = match run {
+            Run::Line(line) => Value::from(line.as_str()),
+            Run::Program(words) => Value::from(words.as_slice()),
+        };
+        let params = [("run", run), ("outs", outs.into()), ("env", env.into())];
+        let params: Map<String, Value> =
+            params.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
+        Identity { files: self.dependencies(), ..Identity::of(params.into()) }
     }
 
     fn is_closed(&self) -> bool {

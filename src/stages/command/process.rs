@@ -2,15 +2,16 @@
 //! demand. It does not know what the program is for.
 
 use std::env;
-use std::io::{self, BufRead, BufReader, PipeReader};
+use std::io::{self, PipeReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Access, access};
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::guard::{self, Watched};
@@ -18,7 +19,6 @@ use super::guard::{self, Watched};
 const LOOK_UP_EVERY: Duration = Duration::from_millis(50);
 const SHORTEST_PAUSE: Duration = Duration::from_micros(50);
 const GRACE: Duration = Duration::from_secs(2);
-const LINES_AHEAD: usize = 1024;
 
 /// Held for reading by whoever starts a program.
 static STARTING: RwLock<()> = RwLock::new(());
@@ -43,6 +43,14 @@ struct Running {
     _watched: Watched,
 }
 
+/// What a program writes to either output, in lines.
+struct Output {
+    /// `None` once it has ended.
+    pipe: Option<PipeReader>,
+    /// The beginning of a line.
+    begun: Vec<u8>,
+}
+
 /// Runs a program with no input, and hands on each line that it writes to either output, until it has ended.
 ///
 /// # Errors
@@ -53,36 +61,28 @@ pub fn run(
     stop: impl Fn() -> bool,
     mut line: impl FnMut(&str),
 ) -> Result<ExitStatus, Cut> {
-    let (mut running, lines) = start(command).map_err(Cut::Unstartable)?;
+    let (mut running, mut output) = start(command).map_err(Cut::Unstartable)?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut output_open = true;
     let mut pause = SHORTEST_PAUSE;
     loop {
-        if output_open {
-            match lines.recv_timeout(LOOK_UP_EVERY) {
-                Ok(text) => line(&text),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => output_open = false,
-            }
-        }
+        output.read_on(LOOK_UP_EVERY, &mut line);
         if let Some(status) = running.child.try_wait().map_err(Cut::Unstartable)? {
             // Whatever the program left running in the background ends with it, and with that the output;
             // unless it left the group, and then nobody waits for it.
             drop(running);
-            while let Ok(text) = lines.recv_timeout(GRACE) {
-                line(&text);
-            }
+            while output.read_on(GRACE, &mut line) {}
+            output.end(&mut line);
             return Ok(status);
         }
         if stop() {
-            running.end(&lines);
+            running.end(output);
             return Err(Cut::Stopped);
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            running.end(&lines);
+            running.end(output);
             return Err(Cut::TimedOut);
         }
-        if !output_open {
+        if output.pipe.is_none() {
             // Most programs end as soon as they have closed their output.
             std::thread::sleep(pause);
             pause = LOOK_UP_EVERY.min(2 * pause);
@@ -109,7 +109,7 @@ pub fn find_program(name: &str) -> PathBuf {
     bare.then(search).flatten().filter(|path| path.is_absolute()).unwrap_or_else(|| name.into())
 }
 
-fn start(command: &mut Command) -> io::Result<(Running, Receiver<String>)> {
+fn start(command: &mut Command) -> io::Result<(Running, Output)> {
     let (reader, writer) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
     guard::prepare();
@@ -121,20 +121,41 @@ fn start(command: &mut Command) -> io::Result<(Running, Receiver<String>)> {
     drop(starting);
     // The command still holds our ends of the pipe; let go of them, or the output never ends.
     command.stdout(Stdio::null()).stderr(Stdio::null());
-    let (sender, lines) = sync_channel(LINES_AHEAD);
-    std::thread::spawn(move || read_lines(reader, |text| sender.send(text).is_ok()));
-    Ok((running, lines))
+    Ok((running, Output { pipe: Some(reader), begun: Vec::new() }))
 }
 
-fn read_lines(reader: PipeReader, mut take: impl FnMut(String) -> bool) {
-    let mut reader = BufReader::new(reader);
-    let mut bytes = Vec::new();
-    while reader.read_until(b'\n', &mut bytes).is_ok_and(|n| n > 0) {
-        let text = String::from_utf8_lossy(&bytes).trim_end().to_string();
-        if !take(text) {
-            return;
+impl Output {
+    /// Waits so long at most for more output, and hands on the lines that it completes; false if none came.
+    fn read_on(&mut self, wait: Duration, line: &mut impl FnMut(&str)) -> bool {
+        let Some(pipe) = &mut self.pipe else { return false };
+        let wait = Timespec::try_from(wait).expect("no wait is that long");
+        let ready = retry_on_intr(|| poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&wait)));
+        if ready == Ok(0) {
+            return false;
         }
-        bytes.clear();
+        let mut bytes = [0; 8 << 10];
+        match pipe.read(&mut bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
+            Ok(0) | Err(_) => {
+                self.end(line);
+                return false;
+            }
+            Ok(n) => self.begun.extend_from_slice(&bytes[..n]),
+        }
+        let whole = self.begun.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        for text in self.begun[..whole].split_inclusive(|byte| *byte == b'\n') {
+            line(String::from_utf8_lossy(text).trim_end());
+        }
+        self.begun.drain(..whole);
+        true
+    }
+
+    /// Hands on a last line that nothing completes any more.
+    fn end(&mut self, line: &mut impl FnMut(&str)) {
+        self.pipe = None;
+        if !self.begun.is_empty() {
+            line(String::from_utf8_lossy(&std::mem::take(&mut self.begun)).trim_end());
+        }
     }
 }
 
@@ -145,11 +166,11 @@ impl Running {
     }
 
     /// Asks the program to end, and kills it if it does not; its output is read on, so that it can.
-    fn end(&mut self, lines: &Receiver<String>) {
+    fn end(&mut self, mut output: Output) {
         self.signal(Signal::TERM);
         let deadline = Instant::now() + GRACE;
         while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
-            if lines.recv_timeout(LOOK_UP_EVERY) == Err(RecvTimeoutError::Disconnected) {
+            if !output.read_on(LOOK_UP_EVERY, &mut |_: &str| {}) {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }

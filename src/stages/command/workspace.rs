@@ -104,8 +104,14 @@ impl Workspace<'_> {
         let place = self.path().join(INPUTS).join(port);
         for (name, file) in &input.files {
             let target = if name == ONLY_FILE { place.clone() } else { place.join(name) };
-            make_parent(&target)?;
-            symlink(&file.path, &target).map_err(at(&target))?;
+            match symlink(&file.path, &target) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    make_parent(&target)?;
+                    symlink(&file.path, &target)
+                }
+                outcome => outcome,
+            }
+            .map_err(at(&target))?;
         }
         Ok(place)
     }
@@ -125,16 +131,20 @@ impl Workspace<'_> {
         let place = self.path().join(&path);
         let declared_directory = is_directory(&path);
         let named = self.path().join(path.trim_end_matches('/'));
-        if named.symlink_metadata().is_err() {
+        let Ok(found) = named.symlink_metadata() else {
             let is_gone = !self.path().is_dir();
             return Err(if is_gone { OutputError::Gone } else { OutputError::Missing { port, path } });
-        }
-        let metadata = look(&named).map_err(told)?;
+        };
+        let is_link = found.is_symlink();
+        let metadata = if is_link { look(&named).map_err(told)? } else { found };
         match (metadata.is_dir(), declared_directory) {
             (true, false) => Err(OutputError::Directory { port, path }),
             (false, true) => Err(OutputError::File { port, path }),
             (false, false) if !metadata.is_file() => Err(OutputError::Kind { port, path: path.into() }),
-            (false, false) => Ok(BTreeMap::from([(ONLY_FILE.to_string(), own_copy(&place)?)])),
+            (false, false) => {
+                let file = if is_link { own_copy(&place)? } else { place };
+                Ok(BTreeMap::from([(ONLY_FILE.to_string(), file)]))
+            }
             (true, true) => {
                 let mut files = BTreeMap::new();
                 for (name, file) in files_below(&place).map_err(told)? {

@@ -130,7 +130,7 @@ impl Download {
 impl Stage for Download {
     fn ports(&self) -> Ports {
         let file_name = Some(self.source().file_name());
-        let output = OutputPort { name: FILE.to_string(), holds: Holds::File, file_name };
+        let output = OutputPort { file_name, ..OutputPort::new(FILE, Holds::File) };
         Ports { inputs: Inputs::Fixed(vec![]), outputs: vec![output] }
     }
 
