@@ -5,6 +5,10 @@
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const KEPT: libc::c_int = 1 << 30;
 
+/// How much more than asked for is taken from the system at a time, in bytes: planning a large graph asks for many small blocks.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const AHEAD: libc::c_int = 1 << 26;
+
 /// Sets it for the whole process; only glibc has the setting, and only it needs it.
 pub(super) fn keep_freed_blocks() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -12,6 +16,7 @@ pub(super) fn keep_freed_blocks() {
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, KEPT);
         libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
+        libc::mallopt(libc::M_TOP_PAD, AHEAD);
     }
 }
 
