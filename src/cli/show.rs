@@ -248,11 +248,15 @@ impl<'a> StageView<'a> {
 
     fn inputs(&self) -> Vec<Vec<String>> {
         let parts = self.record.as_ref().and_then(|record| record.identity.read::<KeyParts>().ok());
+        let inputs = parts.map(|parts| parts.inputs).unwrap_or_default();
         let decl = self.experiment.pipeline.stage(self.target.id);
-        let digest = |port: &String| {
-            parts.as_ref().and_then(|parts| parts.inputs.get(port)).map(Digest::short).unwrap_or_default()
+        // Where the bytes of an earlier result came from, the pipeline of today does not know.
+        let source = |port: &String| decl.inputs.get(port).filter(|_| self.is_current());
+        let row = |(port, digest): (&String, &Digest)| {
+            let source = source(port).map(ToString::to_string);
+            [Some(port.clone()), source, Some(digest.short())].into_iter().flatten().collect()
         };
-        decl.inputs.iter().map(|(port, from)| vec![port.clone(), from.to_string(), digest(port)]).collect()
+        inputs.iter().map(row).collect()
     }
 
     fn outputs(&self) -> Vec<Vec<String>> {

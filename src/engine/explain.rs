@@ -124,7 +124,8 @@ impl<'a> Explainer<'a> {
             return Some((InputChange::Bound { source: name, place: place() }, true));
         };
         let maker = self.past.who_made(source.id, &source.port, &old);
-        let former = if maker.is_none() { self.former_source(id, &old, &name) } else { None };
+        let former =
+            if maker.is_none() { self.former_source((id, &earlier.key()), &old, &name) } else { None };
         if let Some(old) = former {
             return Some((InputChange::Rebound { old, new: name, place: place() }, true));
         }
@@ -140,10 +141,10 @@ impl<'a> Explainer<'a> {
         Some((InputChange::Bytes { source: name, causes }, told))
     }
 
-    /// Another output of this pipeline that an input with these bytes can have come from in the last run.
-    fn former_source(&self, id: StageId, bytes: &Digest, now: &str) -> Option<String> {
+    /// Another output of this pipeline that an input with these bytes can have come from when a stage got a result.
+    fn former_source(&self, (id, result): (StageId, &Digest), bytes: &Digest, now: &str) -> Option<String> {
         let Experiment { pipeline, graph, .. } = self.experiment;
-        let sources = self.past.sources_of(bytes).iter();
+        let sources = self.past.sources_of(bytes, id, result).iter();
         // What has gone from the pipeline was perhaps only renamed.
         let sources =
             sources.filter_map(|(stage, port)| Some((pipeline.id(stage)?, format!("{stage}.{port}"))));

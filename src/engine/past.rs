@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use super::Experiment;
 use super::key::KeyParts;
 use crate::pipeline::{StageId, StageName};
-use crate::store::{Digest, Record, RunLog, Store, Unfinished};
+use crate::store::{Digest, Record, RunEntry, RunLog, Store, Unfinished};
 
 /// Logs of a pipeline that are searched, newest first; older ones explain nothing that anybody remembers.
 const LOGS: usize = 50;
@@ -25,10 +25,14 @@ pub(super) struct Past<'a> {
     /// Whether failed attempts of the pipeline's stages have left anything.
     has_failures: bool,
     earlier: OnceLock<Vec<RunLog>>,
-    makers: OnceLock<HashMap<Digest, Vec<(String, String)>>>,
+    /// Of each run that was asked for, newest first.
+    makers: [OnceLock<Makers>; LOGS],
     gone: OnceLock<Vec<Earlier>>,
     kinds: OnceLock<HashMap<String, Vec<Earlier>>>,
 }
+
+/// The stages and ports that gave each bytes in a run.
+type Makers = HashMap<Digest, Vec<(String, String)>>;
 
 /// A result of an earlier run, with the parts of its key.
 #[derive(Debug, Clone)]
@@ -52,7 +56,8 @@ impl<'a> Past<'a> {
     pub(super) fn new(experiment: &'a Experiment, store: &'a Store) -> Past<'a> {
         let last = store.last_run(&experiment.pipeline.name);
         let has_failures = store.has_failures(&experiment.pipeline.name);
-        let (earlier, makers, gone, kinds) = Default::default();
+        let makers = [const { OnceLock::new() }; LOGS];
+        let (earlier, gone, kinds) = Default::default();
         Past { experiment, store, last, has_failures, earlier, makers, gone, kinds }
     }
 
@@ -64,6 +69,11 @@ impl<'a> Past<'a> {
 
     /// Why the last attempt of the stage failed, if it did: what it left says so, or else the newest run.
     pub(super) fn failure(&self, stage: &str) -> Option<String> {
+        let own = |run: &RunLog| run.stages.get(stage).is_some_and(RunEntry::is_own);
+        if self.last.as_ref().is_some_and(own) {
+            // What an attempt before that left is kept for a look.
+            return None;
+        }
         let why = || self.store.aside(&self.experiment.pipeline.name, stage).why();
         let left = if self.has_failures { why() } else { None };
         left.or_else(|| {
@@ -109,26 +119,34 @@ impl<'a> Past<'a> {
 
     /// The key under which one stage made what another read when that got a result, as far as the log says.
     pub(super) fn key_read_by(&self, reader: StageId, result: &Digest, source: StageId) -> Option<Digest> {
-        let [reader, source] = [reader, source].map(|id| self.experiment.pipeline.stage(id).name.as_str());
-        let has_result = |run: &&RunLog| {
-            run.stages.get(reader).is_some_and(|entry| entry.is_own() && entry.key == *result)
-        };
-        let run = self.earlier().iter().find(has_result)?;
-        run.stages.get(source).map(|entry| entry.key)
+        let run = &self.earlier()[self.run_of(reader, result)?];
+        run.stages.get(self.experiment.pipeline.stage(source).name.as_str()).map(|entry| entry.key)
     }
 
-    /// The stages and ports that gave these bytes in the last run.
-    pub(super) fn sources_of(&self, bytes: &Digest) -> &[(String, String)] {
-        let makers = self.makers.get_or_init(|| {
-            let mut makers: HashMap<_, Vec<_>> = HashMap::new();
-            for (stage, entry) in self.last.iter().flat_map(|run| &run.stages) {
+    /// The stages and ports that gave these bytes in the run in which a stage read them for a result, or else in the last.
+    pub(super) fn sources_of(&self, bytes: &Digest, reader: StageId, result: &Digest) -> &[(String, String)] {
+        let runs = self.run_of(reader, result).into_iter().chain((!self.earlier().is_empty()).then_some(0));
+        runs.filter_map(|run| self.makers_in(run).get(bytes)).next().map_or(&[], Vec::as_slice)
+    }
+
+    /// The newest run in which a stage got a result, by its place among them.
+    fn run_of(&self, stage: StageId, result: &Digest) -> Option<usize> {
+        let stage = self.experiment.pipeline.stage(stage).name.as_str();
+        let has_result =
+            |run: &RunLog| run.stages.get(stage).is_some_and(|entry| entry.is_own() && entry.key == *result);
+        self.earlier().iter().position(has_result)
+    }
+
+    fn makers_in(&self, run: usize) -> &Makers {
+        self.makers[run].get_or_init(|| {
+            let mut makers = Makers::new();
+            for (stage, entry) in &self.earlier()[run].stages {
                 for (port, artifact) in self.store.record(&entry.key).into_iter().flat_map(|r| r.outputs) {
                     makers.entry(artifact.digest).or_default().push((stage.clone(), port));
                 }
             }
             makers
-        });
-        makers.get(bytes).map_or(&[], Vec::as_slice)
+        })
     }
 
     /// Of all results of the same kind the one whose key differs in the fewest parts, the newest of several. Inputs

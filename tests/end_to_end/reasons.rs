@@ -187,6 +187,37 @@ fn inputs_that_come_from_elsewhere_are_named_with_both_sources() {
 }
 
 #[test]
+fn an_input_from_elsewhere_is_told_although_its_former_source_has_changed() {
+    let ws = Workspace::new(
+        "stages:
+  a: { uses: command, with: { run: echo a > o, outs: { o: o } } }
+  b: { uses: command, with: { run: echo b > o, outs: { o: o } } }
+  c: { uses: command, in: { x: a }, with: { run: cat in/x > o, outs: { o: o } } }
+",
+    );
+    ws.run().ran(["a", "b", "c"]);
+    ws.run_with(&["--set", "a.run=echo aa > o", "--stage", "a"]).ran(["a"]);
+    edit(&ws, "{ x: a }", "{ x: b }");
+    assert_eq!(status(&ws, &[])[2], "c will run input x: a.o -> b.o (pipeline.yaml:4)");
+    let shown = ws.call(&["show", "pipeline.yaml", "c"]).succeeds().out;
+    assert!(shown.contains("a.o -> b.o"), "the reason: {shown}");
+    let last = shown.split_once("the last good result").expect("there is one").1;
+    assert!(!last.contains("b.o"), "it was not made from that: {shown}");
+}
+
+#[test]
+fn a_failure_is_not_told_once_the_stage_was_up_to_date() {
+    let ws = Workspace::new("stages:\n  a: { uses: command, with: { run: echo a > o, outs: { o: o } } }\n");
+    ws.run().ran(["a"]);
+    ws.run_with(&["--set", "a.run=exit 7"]).failed(["a"]);
+    let told =
+        |ws: &Workspace| status(ws, &["--set", "a.run=echo b > o"]).join("\n").contains("failed last time");
+    assert!(told(&ws), "{:?}", status(&ws, &["--set", "a.run=echo b > o"]));
+    ws.run().ran([]);
+    assert!(!told(&ws), "{:?}", status(&ws, &["--set", "a.run=echo b > o"]));
+}
+
+#[test]
 fn lost_outputs_lost_records_and_force_are_told() {
     let ws = chain();
     let digest = ws.digests("upper")["text"].clone();
