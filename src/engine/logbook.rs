@@ -9,7 +9,7 @@ use super::worker::seconds_since_1970;
 use crate::pipeline::StageId;
 use crate::store::{self, Outcome, Record, RunEntry, RunLog, Unfinished};
 
-/// Adds a run to the log, unless it ended as the last one did. `ends` are its stages with how they ended and their
+/// Adds a run to the log, unless it ended as the last one did; one that was stopped may have got further than that. `ends` are its stages with how they ended and their
 /// results.
 pub(super) fn enter<'a>(
     planner: &Planner<'_>,
@@ -39,7 +39,8 @@ pub(super) fn enter<'a>(
     stages.retain(|name, _| !is_complete || pipeline.id(name).is_some());
     let started = seconds_since_1970().saturating_sub(seconds as u64);
     let log = RunLog { started, seconds, unfinished, ..RunLog::new(&pipeline.name, stages) };
-    if before.is_some_and(|before| before.ended_like(&log)) {
+    let was_stopped = log.unfinished.values().any(|how| *how == Unfinished::Interrupted);
+    if !was_stopped && before.is_some_and(|before| before.ended_like(&log)) {
         return Ok(());
     }
     planner.store.log_run(&log)

@@ -89,6 +89,19 @@ fn the_signals_of_batch_systems_and_closing_terminals_count_like_ctrl_c() {
 }
 
 #[test]
+fn each_run_that_was_stopped_is_listed() {
+    let ws = Workspace::new(SLOW);
+    for _ in 0..2 {
+        let child = start(&ws);
+        signal(&child, "-INT");
+        assert_eq!(end(child).0, Some(130));
+        std::fs::remove_file(ws.path("started")).expect("the slow stage was at work");
+    }
+    let runs = ws.call(&["runs", "slow"]).succeeds().out;
+    assert_eq!(runs.matches("slow~").count(), 2, "{runs}");
+}
+
+#[test]
 fn a_second_ctrl_c_stops_at_once_and_leaves_no_program_behind() {
     let ws = Workspace::new(STUBBORN);
     let child = start(&ws);
