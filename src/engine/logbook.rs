@@ -9,8 +9,8 @@ use super::worker::seconds_since_1970;
 use crate::pipeline::StageId;
 use crate::store::{self, Outcome, Record, RunEntry, RunLog, Unfinished};
 
-/// Adds a run to the log, unless it ended as the last one did; one that was stopped may have got further than that. `ends` are its stages with how they ended and their
-/// results.
+/// Adds a run to the log, unless it ended as the last one did; one that was stopped may have got further than that.
+/// `ends` are its stages with how they ended and their results.
 pub(super) fn enter<'a>(
     planner: &Planner<'_>,
     ends: impl Iterator<Item = (StageId, State, Option<&'a Record>)>,
