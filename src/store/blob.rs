@@ -1,5 +1,5 @@
 //! Turns a stream of bytes into a blob: hashed while it is written to a temporary file inside the store, then
-//! synced and renamed to its digest.
+//! synced and renamed to its digest. That the name is durable as well is up to whoever refers to the blob.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufReader, Read, Write};
@@ -11,7 +11,7 @@ use tempfile::{NamedTempFile, TempPath};
 use super::failpoint::failpoint;
 use super::quarantine::stamp_if_right;
 use super::seen::hash_opened;
-use super::{Action, Blob, Digest, Error, Stamp, Store, make_folder, sync_name};
+use super::{Action, Blob, Digest, Error, Stamp, Store, make_folder};
 
 /// Enough bytes at a time that blake3 can use its widest instructions and several cores.
 const CHUNK: usize = 1 << 20;
@@ -79,15 +79,12 @@ impl Store {
         let _shared = self.keep_from_collection();
         while let Some(left) = move_where_nothing_is(file, &path)? {
             if let Some(stamp) = stamp_if_right(&path, &digest) {
-                // Whoever put it there may not have come to that.
-                sync_name(&path)?;
                 return Ok(Blob { digest, stamp });
             }
             self.quarantine(&digest)?;
             file = left;
         }
         failpoint("renamed", &path);
-        sync_name(&path)?;
         let metadata = fs::metadata(&path).map_err(Error::at(Action::Read, &path))?;
         Ok(Blob { digest, stamp: Stamp::from(&metadata) })
     }
@@ -124,7 +121,7 @@ pub enum TakenIn {
 }
 
 impl TakenIn {
-    /// Makes the bytes durable under their digest.
+    /// Makes the bytes durable and gives them the name of their digest.
     ///
     /// # Errors
     /// If the disk refuses.
@@ -150,7 +147,7 @@ pub struct BlobWriter {
 }
 
 impl BlobWriter {
-    /// Makes the bytes durable under their digest. A blob that is already there stays if its bytes are right.
+    /// Makes the bytes durable and gives them the name of their digest. A blob that is already there stays if its bytes are right.
     ///
     /// # Errors
     /// If the disk refuses.

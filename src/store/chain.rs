@@ -129,6 +129,7 @@ impl Chain {
     /// # Errors
     /// If the store cannot be written.
     pub fn refer(&self, position: u64, files: BTreeMap<String, Blob>) -> Result<(), Error> {
+        self.store.sync_names(files.values())?;
         self.put(position, self.draft()?, &Link { own: false, files })
     }
 

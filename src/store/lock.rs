@@ -1,9 +1,8 @@
 //! One lock per key: whoever comes second learns who is at work. Only the holder of a key's lock that found
 //! no result gets the slot through which a record can be published.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::aside::LOG;
 use super::failpoint::failpoint;
+use super::lock_file::Lock;
 use super::{Action, Aside, Blob, Digest, Error, Found, Record, Store};
 
 /// The answer to asking for a key.
@@ -48,7 +48,7 @@ pub struct Slot {
     store: Store,
     key: Digest,
     path: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Store {
@@ -60,8 +60,10 @@ impl Store {
     pub fn claim(&self, key: &Digest, purpose: &str, want: Want) -> Result<Claim, Error> {
         let name = key.to_string();
         let path = self.root.join("locks").join(&name);
+        let holder = Holder { pid: std::process::id(), purpose: purpose.to_owned() };
+        let text = serde_json::to_vec(&holder).expect("a holder has only text keys");
         let lock = loop {
-            let lock = self.within("locks", |dir| try_lock(&dir.join(&name)));
+            let lock = self.within("locks", |dir| self.lock_files.lock(&dir.join(&name), &text));
             if let Some(lock) = lock.map_err(Error::at(Action::Lock, &path))? {
                 break lock;
             }
@@ -69,11 +71,6 @@ impl Store {
                 return Ok(Claim::Held(holder));
             }
         };
-        failpoint("lock taken", &path);
-        let holder = Holder { pid: std::process::id(), purpose: purpose.to_owned() };
-        let text = serde_json::to_vec(&holder).expect("a holder has only text keys");
-        (&lock).write_all(&text).map_err(Error::at(Action::Write, &path))?;
-        failpoint("holder written", &path);
         let slot = Slot { store: self.clone(), key: *key, path, _lock: lock };
         match self.find(key) {
             Found::Whole(record) if want == Want::Result => Ok(Claim::Found(record)),
@@ -127,7 +124,7 @@ impl Slot {
         if path.exists() { aside.put(LOG, &path) } else { Ok(()) }
     }
 
-    /// Publishes the record. Its blobs are durable already, so that a record is never without them.
+    /// Publishes the record. It becomes durable behind its blobs, so that a record is never without them.
     ///
     /// # Errors
     /// If the store cannot be written.
@@ -150,35 +147,6 @@ impl Slot {
 
     fn partial_path(&self) -> PathBuf {
         PathBuf::from("partial").join(self.key.to_string())
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        // While the lock is held: whoever opened the file before will see that it has gone, and open anew.
-        let _ = fs::remove_file(&self.path);
-        failpoint("lock removed", &self.path);
-    }
-}
-
-/// Locks the file of that name, which is empty then, or `None` if somebody else has it.
-fn try_lock(path: &Path) -> io::Result<Option<File>> {
-    loop {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(error),
-            Ok(()) => {}
-        }
-        // The former holder removes the file's name; a lock on a file without a name protects nothing.
-        let mine = file.metadata()?;
-        if fs::metadata(path).is_ok_and(|named| named.ino() == mine.ino() && named.dev() == mine.dev()) {
-            if mine.len() > 0 {
-                // It was left by a holder that was killed.
-                file.set_len(0)?;
-            }
-            return Ok(Some(file));
-        }
     }
 }
 

@@ -35,6 +35,7 @@ mod folders;
 mod index;
 mod live;
 mod lock;
+mod lock_file;
 mod memo;
 mod owners;
 mod quarantine;
@@ -51,10 +52,12 @@ mod usage;
 mod verify;
 mod view;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use artifact::{Artifact, Blob, Form};
 pub use aside::Aside;
@@ -79,11 +82,13 @@ pub use trash::{Bin, Swept};
 pub use usage::{Share, Usage};
 
 use failpoint::failpoint;
+use lock_file::LockFiles;
 
 /// A store: one directory, shared freely by any number of processes.
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
+    lock_files: Arc<LockFiles>,
 }
 
 impl Store {
@@ -91,7 +96,8 @@ impl Store {
     #[must_use]
     pub fn at(root: &Path) -> Store {
         // Programs that run elsewhere are handed paths into the store.
-        Store { root: std::path::absolute(root).unwrap_or_else(|_| root.to_owned()) }
+        let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+        Store { root, lock_files: Arc::default() }
     }
 
     /// The store in a directory that may be read: one that may not would look empty.
@@ -159,13 +165,36 @@ impl Store {
 
     /// Writes a small file so that it is there whole or not at all, even after a power cut.
     fn write_whole(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        self.write_behind([], path, bytes)
+    }
+
+    /// Writes a small file that refers to blobs, so that it is there whole and behind them, or not at all.
+    fn write_behind<'a>(
+        &self,
+        blobs: impl IntoIterator<Item = &'a Blob>,
+        path: &Path,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
         use std::io::Write;
         let mut file = self.temporary()?;
         file.write_all(bytes).map_err(Error::at(Action::Write, path))?;
         failpoint("bytes written", path);
         file.as_file().sync_data().map_err(Error::at(Action::Write, path))?;
         failpoint("bytes synced", path);
+        self.sync_names(blobs)?;
         move_into_place(file, path)
+    }
+
+    /// Makes the names of blobs durable. Soon after something else was synced it takes no time where file systems keep
+    /// a journal: what comes later there never lasts without what came before.
+    fn sync_names<'a>(&self, blobs: impl IntoIterator<Item = &'a Blob>) -> Result<(), Error> {
+        let folder = |blob: &Blob| self.blob_path(&blob.digest).parent().map(Path::to_owned);
+        let folders: BTreeSet<PathBuf> = blobs.into_iter().filter_map(folder).collect();
+        for folder in folders {
+            sync_dir(&folder)?;
+            failpoint("names synced", &folder);
+        }
+        Ok(())
     }
 
     /// Removes a file or a folder with all that is in it, so that it is there whole or not at all whenever this ends.

@@ -196,7 +196,8 @@ impl Store {
     }
 
     pub(super) fn write_record(&self, record: &Record) -> Result<(), Error> {
-        self.write_whole(&self.record_path(&record.key), &sealed::seal(record))?;
+        let blobs = record.blobs().map(|(_, _, blob)| blob);
+        self.write_behind(blobs, &self.record_path(&record.key), &sealed::seal(record))?;
         self.unmark_lost(&record.key)
     }
 
