@@ -175,9 +175,7 @@ impl Sources {
     }
 
     fn exact(&self, path: &[&str], part: Part) -> Option<(Place, Option<Excerpt>)> {
-        let in_setting =
-            self.in_setting(path).or_else(|| self.below_setting(path)).map(|place| (place, None));
-        in_setting.or_else(|| {
+        self.in_setting(path).map(|place| (place, None)).or_else(|| {
             let mut found = self.files.iter().filter_map(|file| Some((file, file.find(path, part)?)));
             let (file, found) = found.next()?;
             Some(self.set_variable(file, path).map_or(found, |place| (place, None)))
@@ -197,17 +195,12 @@ impl Sources {
         Some(Place::Setting(setting.text.clone()))
     }
 
-    /// A setting that changed something inside the parameter at a path.
-    fn below_setting(&self, path: &[&str]) -> Option<Place> {
-        let is_parameter = matches!(path, ["stages", _, "with", _, ..]);
-        let changes = |setting: &&Setting| setting.path.iter().take(path.len()).eq(path.iter());
-        let setting = self.settings.iter().rev().find(changes).filter(|_| is_parameter)?;
-        Some(Place::Setting(setting.text.clone()))
-    }
-
+    /// The last setting that gives the parameter or variable at a path, or changes something inside it.
     fn in_setting(&self, path: &[&str]) -> Option<Place> {
-        let gives = |setting: &&Setting| path.iter().take(setting.path.len()).eq(setting.path.iter());
-        self.settings.iter().rev().find(gives).map(|setting| Place::Setting(setting.text.clone()))
+        let is_value = matches!(path, ["stages", _, "with", _, ..] | ["vars", _, ..]);
+        let meets = |setting: &&Setting| setting.path.iter().zip(path).all(|(ours, asked)| ours == asked);
+        let setting = self.settings.iter().rev().find(meets).filter(|_| is_value)?;
+        Some(Place::Setting(setting.text.clone()))
     }
 }
 
