@@ -5,10 +5,12 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use serde_json::Value;
+
 use super::marks::{Content, Marks, Span};
 use super::problem::{Excerpt, Place, Problem, Problems};
 use super::settings::Setting;
-use super::vars;
+use super::{vars, yaml};
 
 /// More problems than anybody reads; beyond it only the first are kept.
 const MOST: usize = 200;
@@ -61,6 +63,14 @@ impl Report {
     /// Reports what is wrong with the value at a path.
     pub fn value(&mut self, path: &[&str], message: impl Into<String>) -> &mut Problem {
         self.at(path, Part::Value, message.into())
+    }
+
+    /// Reports what is wrong with the value at a path of the file added last, whatever the files that override it say.
+    pub fn value_in_last(&mut self, path: &[&str], message: impl Into<String>) -> &mut Problem {
+        match self.sources.files.last().and_then(|file| file.span(path, Part::Value)) {
+            Some(span) => self.span(span, message),
+            None => self.value(path, message),
+        }
     }
 
     /// Reports what is wrong with a setting.
@@ -160,6 +170,13 @@ impl Sources {
         self.in_setting(path).or_else(|| self.files.iter().find_map(settled).flatten())
     }
 
+    /// Where a file takes away, with a null, what another that it extends gives.
+    pub fn removal(&self, path: &[&str]) -> Option<Place> {
+        let mut files = self.files.iter();
+        let removal = files.find_map(|file| file.removal(path))?;
+        files.any(|file| file.span(path, Part::Key).is_some()).then_some(removal)
+    }
+
     /// What is wrong with the value at a path.
     pub fn problem(&self, path: &[&str], message: String) -> Problem {
         let (place, excerpt) = self.nearest(path, Part::Value);
@@ -222,6 +239,13 @@ impl SourceFile {
         let Some(root) = &self.marks().root else { return false };
         let found = (1..=path.len()).rev().find_map(|length| root.at(&path[..length]));
         found.is_some_and(|(_, node)| !matches!(node.content, Content::Map(_)))
+    }
+
+    /// The place of a null at a path.
+    fn removal(&self, path: &[&str]) -> Option<Place> {
+        let (key, node) = self.marks().root.as_ref()?.at(path)?;
+        let Content::Plain(text) = &node.content else { return None };
+        (yaml::scalar(text) == Some(Value::Null)).then(|| self.place(key.unwrap_or(node.span)))
     }
 
     /// The text at a path.

@@ -1,6 +1,7 @@
 //! Claims about whole pipeline files: what they mean, and that nothing can hurt the reader. What is said about
-//! mistakes is in `problems` and `texts`.
+//! mistakes is in `problems`, `texts` and `extending`.
 
+mod extending;
 mod problems;
 mod texts;
 

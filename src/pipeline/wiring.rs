@@ -111,6 +111,13 @@ fn find<'a, S>(
         None => (source.as_str(), None),
     };
     let Some(&from) = ids.get(name) else {
+        if let Some(removal) = report.sources.removal(&["stages", name]) {
+            let reader = &stage.name;
+            let message = format!("stage `{reader}` reads `{name}`, which {removal} removes");
+            let remedy = format!("keep `{name}`, remove `{reader}` as well, or let it read another stage");
+            report.value(&path(stage, port), message).note(remedy);
+            return None;
+        }
         let hint = did_you_mean(name, stages.iter().map(|stage| stage.name.as_str()));
         report.value(&path(stage, port), format!("no stage is named `{name}`")).hint(hint);
         return None;
