@@ -68,3 +68,14 @@ fn what_others_need_is_told_with_the_line_that_removes_it() {
       = did you mean `images`?
     ");
 }
+
+#[test]
+fn a_pipeline_without_a_name_has_that_of_its_own_file() {
+    let name = |text: &str| {
+        let files = Files::of(text).with("base.yaml", format!("name: other\n{SMALL}"));
+        files.read(&[]).expect("right").name
+    };
+    assert_eq!(name("extends: base.yaml\n"), "p");
+    assert_eq!(name("extends: base.yaml\nname: null\n"), "p");
+    assert_eq!(name("extends: base.yaml\nname: mine\n"), "mine");
+}
