@@ -73,7 +73,7 @@ impl Evaluate {
 
 impl Check for Evaluate {
     fn check(&self) -> Vec<Complaint> {
-        let mut complaints = self.source().complaints();
+        let mut complaints = Vec::new();
         for (at, transform) in self.transforms.iter().enumerate() {
             let path = vec!["transforms".to_string(), at.to_string()];
             if let Err(error) = transform.check() {
@@ -89,6 +89,10 @@ impl Check for Evaluate {
             complaints.push(Complaint { path: vec!["batch".to_string()], message, hint: None });
         }
         complaints
+    }
+
+    fn check_together(&self) -> Vec<Complaint> {
+        self.source().complaints()
     }
 }
 

@@ -39,14 +39,13 @@ pub(super) fn outputs() -> Vec<OutputPort> {
     ]
 }
 
-/// What is wrong with the options, as the language tells it.
-pub(super) fn complaints(options: &Options) -> Vec<Complaint> {
-    let complaint = |problem: Problem| Complaint {
+/// What is wrong with an option, as the language tells it.
+pub(super) fn complaint(problem: Problem) -> Complaint {
+    Complaint {
         path: vec![problem.option.to_string()],
         message: format!("{} {}", problem.option, problem.message),
         hint: None,
-    };
-    options.problems().into_iter().map(complaint).collect()
+    }
 }
 
 /// The samples bound to a port.

@@ -35,6 +35,44 @@ fn all_problems_of_a_pipeline_are_reported_together() {
 }
 
 #[test]
+fn all_wrong_values_of_one_stage_are_reported_together() {
+    problems(
+        r#"
+stages:
+  a:
+    uses: command
+    with:
+      run: 5
+      deps: [..]
+      outs: { o: ../x }
+      timeout: soon
+      env: [A=B]
+"#,
+        [
+            "run: expected a line",
+            "`..` has no name",
+            "outs.o: leaves",
+            "timeout: expected a number",
+            "`A=B` is no name",
+            "5 problems found",
+        ],
+    );
+    let wrong =
+        "epochs: many, batch: -1, lr: 0, schedule: linear, optimizer: { sgd: { momentum: 2 } }, ema: 1,";
+    let said = Workspace::new(&EXPERIMENT.replace("epochs: 2, batch: 16, lr: 0.001,", wrong));
+    let said = said.call(&["run", "pipeline.yaml"]).exits(2);
+    said.says([
+        "epochs: expected a whole number, found the text",
+        "batch: expected a whole number from 0",
+        "lr must be above 0",
+        "schedule: expected `constant`",
+        "optimizer momentum must be",
+        "ema must be",
+        "6 problems found",
+    ]);
+}
+
+#[test]
 fn a_cycle_is_reported_with_its_path() {
     problems(
         r#"

@@ -102,17 +102,6 @@ impl Check for Command {
                 ));
             }
         }
-        for (at, (port, path)) in self.outs.iter().enumerate() {
-            let twice = self.outs.iter().take(at).find(|(_, other)| share_files(path, other));
-            if let Some((other, _)) = twice {
-                let message = format!("outs.{port}: shares files with outs.{other}");
-                complaints.push(complain(
-                    &["outs", port],
-                    &message,
-                    Some("name each file in one output alone"),
-                ));
-            }
-        }
         for (at, path) in self.deps.iter().enumerate().filter(|(_, path)| path.file_name().is_none()) {
             let message = format!("deps: `{}` has no name of its own", path.display());
             complaints.push(complain(
@@ -130,6 +119,20 @@ impl Check for Command {
         if self.timeout.is_some_and(|seconds| Duration::try_from_secs_f64(seconds).is_err() || seconds == 0.0)
         {
             complaints.push(complain(&["timeout"], "timeout: must be a number of seconds above 0", None));
+        }
+        complaints
+    }
+
+    fn check_together(&self) -> Vec<Complaint> {
+        let mut complaints = Vec::new();
+        for (at, (port, path)) in self.outs.iter().enumerate() {
+            if let Some((other, _)) = self.outs.iter().take(at).find(|(_, other)| share_files(path, other)) {
+                complaints.push(Complaint {
+                    path: vec!["outs".to_owned(), port.to_owned()],
+                    message: format!("outs.{port}: shares files with outs.{other}"),
+                    hint: Some("name each file in one output alone".to_owned()),
+                });
+            }
         }
         complaints
     }
