@@ -1,6 +1,7 @@
 //! The `evaluate` stage: a trained network is judged on images at any resolution.
 
 use std::fmt::Write;
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -52,7 +53,7 @@ struct Evaluate {
     transforms: Vec<Transform>,
     /// Images at a time.
     #[serde(default = "hundred")]
-    batch: usize,
+    batch: NonZero<usize>,
     /// Judge by the mean of the probabilities for each image and its mirror image; takes twice as long.
     #[serde(default)]
     average_flips: bool,
@@ -61,8 +62,8 @@ struct Evaluate {
     allow_overlap: bool,
 }
 
-fn hundred() -> usize {
-    100
+fn hundred() -> NonZero<usize> {
+    const { NonZero::new(100).expect("not 0") }
 }
 
 impl Evaluate {
@@ -83,10 +84,6 @@ impl Check for Evaluate {
                 let hint = Some("use transforms that always do the same, such as resize".to_string());
                 complaints.push(Complaint { path, message, hint });
             }
-        }
-        if self.batch == 0 {
-            let message = "must be at least 1".to_string();
-            complaints.push(Complaint { path: vec!["batch".to_string()], message, hint: None });
         }
         complaints
     }
@@ -138,8 +135,8 @@ impl Stage for Evaluate {
             if job.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
         };
         let (classifier, normalisation) = (&model.classifier, &model.card.normalisation);
-        let judged =
-            evaluate(classifier, views, &samples, normalisation, self.batch, after_batch).map_err(told)?;
+        let judged = evaluate(classifier, views, &samples, normalisation, self.batch.get(), after_batch)
+            .map_err(told)?;
         if !judged.metrics.loss.is_finite() {
             return Err(StageError::message("the model's logits are not numbers; train it anew"));
         }
@@ -185,10 +182,9 @@ mod tests {
 
     #[test]
     fn transforms_that_draw_at_random_are_refused() {
-        let params =
-            json!({ "transforms": [{ "resize": 120 }, { "hflip": 0.5 }, { "resize": 0 }], "batch": 0 });
+        let params = json!({ "transforms": [{ "resize": 120 }, { "hflip": 0.5 }, { "resize": 5000 }] });
         let complaints = (KIND.read)(&params).err().expect("complaints");
         let places: Vec<_> = complaints.iter().map(|c| c.path.join(".")).collect();
-        assert_eq!(places, ["transforms.1", "transforms.2", "batch"]);
+        assert_eq!(places, ["transforms.1", "transforms.2"]);
     }
 }

@@ -2,6 +2,7 @@
 //! and its history out. Where the first weights come from is their difference.
 
 use std::io::Write;
+use std::num::NonZero;
 
 use super::checkpoints::Checkpoints;
 use crate::augment::Samples;
@@ -23,9 +24,9 @@ const LAST: &str = "last";
 const HISTORY: &str = "history";
 
 /// Where the data comes in; there must be a full batch to learn from.
-pub(super) fn data_ports(batch: usize) -> [InputPort; 2] {
+pub(super) fn data_ports(batch: NonZero<usize>) -> [InputPort; 2] {
     let port = |name| InputPort::new(name, Holds::Dataset, Need::Required);
-    let full_batch = AtLeast { samples: batch as u64, param: "batch" };
+    let full_batch = AtLeast { samples: batch.get() as u64, param: "batch" };
     [InputPort { at_least: Some(full_batch), ..port(TRAIN) }, port(VAL)]
 }
 

@@ -63,7 +63,7 @@ stages:
     let said = said.call(&["run", "pipeline.yaml"]).exits(2);
     said.says([
         "epochs: expected a whole number, found the text",
-        "batch: expected a whole number from 0",
+        "batch: expected a whole number from 1",
         "lr must be above 0",
         "schedule: expected `constant`",
         "optimizer momentum must be",
