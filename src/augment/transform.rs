@@ -98,6 +98,15 @@ impl Transform {
         }
     }
 
+    /// The shorter side of its result, if that is the same for every picture.
+    #[must_use]
+    pub fn shorter_side(&self) -> Option<u32> {
+        match self {
+            Transform::ResizedCrop(side) | Transform::Resize(side) => Some(side.get()),
+            Transform::Rotate(_) | Transform::ColorJitter(_) | Transform::Hflip(_) => None,
+        }
+    }
+
     /// Changes the picture, taking random numbers from the stream.
     pub fn apply(&self, picture: &mut Picture, stream: &mut Stream) {
         match self {

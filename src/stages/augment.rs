@@ -15,7 +15,7 @@ use crate::augment::{Recipe, Samples, Transform};
 use crate::dataset::{Dataset, DatasetWriter, MANIFEST_FILE, Manifest, ORIGINS_FILE, SHARD_IMAGES};
 use crate::engine::stage::{
     Complaint, Cost, Growth, Holds, Identity, InputPort, Inputs, Job, Need, OutputPort, Ports, Progress,
-    Stage, StageError, StageKind, Unit,
+    Side, Stage, StageError, StageKind, Unit,
 };
 use crate::pipeline::{Check, read_params};
 
@@ -84,6 +84,16 @@ impl Augment {
     fn recipe(&self) -> Recipe {
         Recipe { samples: self.samples.get() as usize, transforms: self.transforms.clone(), seed: self.seed }
     }
+
+    /// The shorter side of the samples, if a transform decides about it.
+    fn side(&self) -> Option<Side> {
+        let sides = self.transforms.iter().enumerate();
+        let mut sides = sides.filter_map(|(place, transform)| {
+            let param = ["transforms", &place.to_string(), transform.name()].map(str::to_owned).to_vec();
+            Some(Side { pixels: transform.shorter_side()?.into(), param })
+        });
+        sides.next_back()
+    }
 }
 
 impl Stage for Augment {
@@ -92,6 +102,7 @@ impl Stage for Augment {
             inputs: Inputs::Fixed(vec![InputPort::new(IMAGES, Holds::Dataset, Need::Required)]),
             outputs: vec![OutputPort {
                 samples: Some(self.samples.get()),
+                side: self.side(),
                 ..OutputPort::new(DATASET, Holds::Dataset)
             }],
         }

@@ -16,7 +16,7 @@ use crate::engine::stage::{
     Complaint, Cost, Holds, Identity, InputPort, Inputs, Job, Need, ONLY_FILE, OutputPort, Ports, Progress,
     Stage, StageError, StageKind, Unit,
 };
-use crate::nn::{Activation, Network};
+use crate::nn::{Activation, LEAST_SIDE, Network};
 use crate::pipeline::{Check, read_params};
 use crate::training::{Error, Views, evaluate};
 
@@ -70,6 +70,12 @@ impl Evaluate {
     fn source(&self) -> ModelSource<'_> {
         ModelSource { weights: self.weights.as_deref(), network: self.model, activation: self.activation }
     }
+
+    /// Which transform decides about the shorter side of the images, if one does, and that side.
+    fn side(&self) -> Option<(usize, usize)> {
+        let sides = self.transforms.iter().enumerate();
+        sides.filter_map(|(at, transform)| Some((at, transform.shorter_side()? as usize))).next_back()
+    }
 }
 
 impl Check for Evaluate {
@@ -85,6 +91,14 @@ impl Check for Evaluate {
                 complaints.push(Complaint { path, message, hint });
             }
         }
+        if let Some((at, side)) = self.side().filter(|(_, side)| *side < LEAST_SIDE) {
+            let path = vec!["transforms".to_string(), at.to_string()];
+            let message = format!(
+                "the network needs images of at least {LEAST_SIDE} x {LEAST_SIDE} pixels, and this makes them {side} wide or high"
+            );
+            let hint = Some(format!("give it at least {LEAST_SIDE}"));
+            complaints.push(Complaint { path, message, hint });
+        }
         complaints
     }
 
@@ -95,7 +109,8 @@ impl Check for Evaluate {
 
 impl Stage for Evaluate {
     fn ports(&self) -> Ports {
-        let images = InputPort::new(IMAGES, Holds::Dataset, Need::Required);
+        let least_side = self.side().is_none().then_some(LEAST_SIDE as u64);
+        let images = InputPort { least_side, ..InputPort::new(IMAGES, Holds::Dataset, Need::Required) };
         let output = |name: &str, file: &str| OutputPort {
             file_name: Some(file.to_string()),
             ..OutputPort::new(name, Holds::File)
@@ -182,9 +197,9 @@ mod tests {
 
     #[test]
     fn transforms_that_draw_at_random_are_refused() {
-        let params = json!({ "transforms": [{ "resize": 120 }, { "hflip": 0.5 }, { "resize": 5000 }] });
+        let params = json!({ "transforms": [{ "resize": 120 }, { "hflip": 0.5 }, { "resize": 5000 }, { "resize": 7 }] });
         let complaints = (KIND.read)(&params).err().expect("complaints");
         let places: Vec<_> = complaints.iter().map(|c| c.path.join(".")).collect();
-        assert_eq!(places, ["transforms.1", "transforms.2"]);
+        assert_eq!(places, ["transforms.1", "transforms.2", "transforms.3"]);
     }
 }

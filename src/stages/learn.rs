@@ -11,7 +11,7 @@ use crate::engine::stage::{
     AtLeast, Complaint, Device, Holds, InputPort, Job, Need, ONLY_FILE, OutputPort, Progress, StageError,
     Unit,
 };
-use crate::nn::{self, Architecture, Classifier};
+use crate::nn::{self, Architecture, Classifier, LEAST_SIDE};
 use crate::training::{
     CARD_FILE, Checkpoint, Data, Epoch, Error, ModelCard, Normalisation, Observer, Options, Problem,
     SEEN_FILE, Seen, Step, Timing, WEIGHTS_FILE, best, fit, to_jsonl,
@@ -23,9 +23,12 @@ const MODEL: &str = "model";
 const LAST: &str = "last";
 const HISTORY: &str = "history";
 
-/// Where the data comes in; there must be a full batch to learn from.
+/// Where the data comes in: images that the networks can take, and of those to learn from a full batch.
 pub(super) fn data_ports(batch: NonZero<usize>) -> [InputPort; 2] {
-    let port = |name| InputPort::new(name, Holds::Dataset, Need::Required);
+    let port = |name| InputPort {
+        least_side: Some(LEAST_SIDE as u64),
+        ..InputPort::new(name, Holds::Dataset, Need::Required)
+    };
     let full_batch = AtLeast { samples: batch.get() as u64, param: "batch" };
     [InputPort { at_least: Some(full_batch), ..port(TRAIN) }, port(VAL)]
 }

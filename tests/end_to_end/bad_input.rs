@@ -73,6 +73,41 @@ stages:
 }
 
 #[test]
+fn images_too_small_for_a_network_are_told_where_they_are_made() {
+    for (right, wrong, texts) in [
+        (
+            "{ resized-crop: 32 }, { hflip: 0.5 }",
+            "{ resized-crop: 3 }, { hflip: 0.5 }",
+            [
+                "`train` needs images of at least 8 x 8 pixels, and `augmented` makes them 3 wide or high",
+                "yaml:11:",
+            ],
+        ),
+        (
+            "transforms: [ { resized-crop: 32 } ]",
+            "transforms: [ { resized-crop: 32 }, { resize: 7 } ]",
+            [
+                "`tune` needs images of at least 8 x 8 pixels, and `val_augmented` makes them 7 wide or high",
+                "yaml:15:",
+            ],
+        ),
+        (
+            "{ resize: 32 }",
+            "{ resize: 5 }",
+            [
+                "the network needs images of at least 8 x 8 pixels, and this makes them 5 wide or high",
+                "yaml:27:",
+            ],
+        ),
+    ] {
+        problems(&EXPERIMENT.replace(right, wrong), texts);
+    }
+    // What a network does not see may be as small as it likes.
+    let between = EXPERIMENT.replace("[ { resized-crop: 32 } ]", "[ { resize: 3 }, { resize: 32 } ]");
+    Workspace::new(&between).call(&["status", "pipeline.yaml"]).succeeds();
+}
+
+#[test]
 fn a_cycle_is_reported_with_its_path() {
     problems(
         r#"
