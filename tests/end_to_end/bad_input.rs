@@ -44,7 +44,7 @@ stages:
     with:
       run: 5
       deps: [..]
-      outs: { o: ../x }
+      outs: { o: ../x, "a b": o }
       timeout: soon
       env: [A=B]
 "#,
@@ -52,9 +52,10 @@ stages:
             "run: expected a line",
             "`..` has no name",
             "outs.o: leaves",
+            "\"a b\" cannot name an output",
             "timeout: expected a number",
             "`A=B` is no name",
-            "5 problems found",
+            "6 problems found",
         ],
     );
     let wrong =
