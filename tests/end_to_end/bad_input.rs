@@ -263,6 +263,37 @@ fn programs_are_told_of_problems_too() {
 }
 
 #[test]
+fn programs_are_told_of_a_wrong_command_line_too() {
+    let ws = Workspace::new(EXPERIMENT);
+    let error = |words: &[&str]| {
+        let said = ws.call(words).exits(2);
+        assert!(said.err.starts_with("error: "), "{said:#?}");
+        let event: serde_json::Value = serde_json::from_str(&said.out).expect("one event");
+        assert_eq!((&event["event"], &event["problems"]), (&"error".into(), &serde_json::json!([])));
+        event["message"].as_str().expect("a text").to_owned()
+    };
+    assert_eq!(
+        error(&["run", "pipeline.yaml", "--json", "--jobs", "0"]),
+        "invalid value '0' for '--jobs <N>': write a whole number from 1; without the option it is as many as \
+         there are cores"
+    );
+    assert_eq!(
+        error(&["status", "--json"]),
+        "the following required arguments were not provided: <PIPELINE>"
+    );
+    assert_eq!(
+        error(&["run", "pipeline.yaml", "--json", "--keep-goin"]),
+        "unexpected argument '--keep-goin' found; tip: a similar argument exists: '--keep-going'"
+    );
+    assert_eq!(
+        error(&["status", "pipeline.yaml", "--json", "--set", "train"]),
+        "invalid value 'train' for '--set <KEY=VALUE>': `train` has no `=`; write STAGE.PARAMETER=VALUE or vars.NAME=VALUE"
+    );
+    assert_eq!(ws.call(&["status", "--jsn"]).exits(2).out, "");
+    assert!(ws.call(&["run", "--json", "--help"]).succeeds().out.starts_with("Bring every result"));
+}
+
+#[test]
 fn a_wrong_checksum_names_both_and_keeps_nothing() {
     let ws = Workspace::new(
         &archive_pipeline("a.tar.gz")
