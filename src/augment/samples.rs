@@ -211,7 +211,8 @@ mod tests {
     fn evaluation_may_resize_but_not_draw() {
         let (_dir, dataset) = numbered_dataset(&[0; 3], 4, 6);
         let samples = Samples::new(dataset).expect("is plain");
-        let samples = samples.with_transforms(&[Transform::Resize(8)]).expect("resizes");
+        let resize = Transform::Resize(8.try_into().expect("not 0"));
+        let samples = samples.with_transforms(&[resize]).expect("resizes");
         assert_eq!((samples.height(), samples.width()), (8, 12));
         assert_eq!(drawn(&samples, 1, 0), [1; 3 * 8 * 12]);
         let error = samples.with_transforms(&[Transform::Rotate(45.0)]).err().expect("refuses");
@@ -223,7 +224,7 @@ mod tests {
         let (_dir, empty) = numbered_dataset(&[], 4, 4);
         assert!(matches!(Samples::with_recipe(empty, recipe(1, 1)), Err(Error::NoImages)));
         let (_dir, dataset) = numbered_dataset(&[0], 4, 4);
-        let wrong = Recipe { samples: 1, transforms: vec![Transform::Resize(0)], seed: 1 };
+        let wrong = Recipe { samples: 1, transforms: vec![Transform::Rotate(181.0)], seed: 1 };
         assert!(matches!(Samples::with_recipe(dataset, wrong), Err(Error::Parameter { .. })));
     }
 }

@@ -1,6 +1,8 @@
 //! The transforms a pipeline may name: their parameters, what is wrong with them, what size they give, and how to
 //! apply them with random numbers from a stream. How each works on pixels is in the files beside this one.
 
+use std::num::NonZero;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,9 +21,9 @@ pub enum Transform {
     /// Rotate by an angle drawn uniformly from minus this to plus this many degrees; nearest pixel, black outside.
     Rotate(f64),
     /// Cut out a random window (area 8 to 100 %, ratio 3/4 to 4/3) and scale it to a square of this many pixels.
-    ResizedCrop(u32),
+    ResizedCrop(NonZero<u32>),
     /// Scale so that the shorter side has this many pixels; bilinear, antialiased.
-    Resize(u32),
+    Resize(NonZero<u32>),
     /// Change brightness, contrast and saturation by factors up to this far from 1, and turn the hue by up to this
     /// part of the circle, in random order.
     ColorJitter([f64; 4]),
@@ -55,7 +57,7 @@ impl Transform {
             Transform::Rotate(degrees) if !(0.0..=180.0).contains(degrees) => {
                 refuse(format!("{degrees} degrees is not from 0 to 180"))
             }
-            Transform::ResizedCrop(side) | Transform::Resize(side) if !(1..=LONGEST_SIDE).contains(side) => {
+            Transform::ResizedCrop(side) | Transform::Resize(side) if side.get() > LONGEST_SIDE => {
                 refuse(format!("{side} pixels is not from 1 to {LONGEST_SIDE}"))
             }
             Transform::ColorJitter(strengths) if !strengths.iter().all(|s| (0.0..=100.0).contains(s)) => {
@@ -88,11 +90,20 @@ impl Transform {
     pub fn output_size(&self, height: usize, width: usize) -> (usize, usize) {
         match self {
             Transform::Rotate(_) | Transform::ColorJitter(_) | Transform::Hflip(_) => (height, width),
-            Transform::ResizedCrop(side) => (*side as usize, *side as usize),
+            Transform::ResizedCrop(side) => (side.get() as usize, side.get() as usize),
             Transform::Resize(side) => {
-                let side = *side as usize;
+                let side = side.get() as usize;
                 if height <= width { (side, side * width / height) } else { (side * height / width, side) }
             }
+        }
+    }
+
+    /// The shorter side of its result, if that is the same for every picture.
+    #[must_use]
+    pub fn shorter_side(&self) -> Option<u32> {
+        match self {
+            Transform::ResizedCrop(side) | Transform::Resize(side) => Some(side.get()),
+            Transform::Rotate(_) | Transform::ColorJitter(_) | Transform::Hflip(_) => None,
         }
     }
 
@@ -103,9 +114,10 @@ impl Transform {
                 let angle = stream.between(-degrees, *degrees);
                 rotate(picture, angle);
             }
-            Transform::ResizedCrop(side) => {
+            Transform::ResizedCrop(_) => {
+                let (height, width) = self.output_size(picture.height(), picture.width());
                 let window = random_window(picture.height(), picture.width(), stream);
-                resize(picture, window, *side as usize, *side as usize);
+                resize(picture, window, height, width);
             }
             Transform::Resize(_) => {
                 let (height, width) = self.output_size(picture.height(), picture.width());
@@ -127,6 +139,10 @@ mod tests {
 
     use super::*;
     use crate::dataset::random::Purpose;
+
+    fn pixels(side: u32) -> NonZero<u32> {
+        side.try_into().expect("not 0")
+    }
 
     #[test]
     fn it_is_written_as_one_key_and_its_parameter() {
@@ -150,9 +166,8 @@ mod tests {
         let complaint = |transform: Transform| transform.check().expect_err("complains").to_string();
         assert_eq!(complaint(Transform::Rotate(-1.0)), "rotate: -1 degrees is not from 0 to 180");
         assert_eq!(complaint(Transform::Rotate(f64::NAN)), "rotate: NaN degrees is not from 0 to 180");
-        assert_eq!(complaint(Transform::Resize(0)), "resize: 0 pixels is not from 1 to 4096");
         assert_eq!(
-            complaint(Transform::ResizedCrop(5000)),
+            complaint(Transform::ResizedCrop(pixels(5000))),
             "resized-crop: 5000 pixels is not from 1 to 4096"
         );
         assert_eq!(
@@ -168,9 +183,9 @@ mod tests {
 
     #[test]
     fn resize_keeps_the_ratio() {
-        assert_eq!(Transform::Resize(120).output_size(96, 96), (120, 120));
-        assert_eq!(Transform::Resize(120).output_size(60, 90), (120, 180));
-        assert_eq!(Transform::Resize(50).output_size(90, 60), (75, 50));
+        assert_eq!(Transform::Resize(pixels(120)).output_size(96, 96), (120, 120));
+        assert_eq!(Transform::Resize(pixels(120)).output_size(60, 90), (120, 180));
+        assert_eq!(Transform::Resize(pixels(50)).output_size(90, 60), (75, 50));
     }
 
     #[test]

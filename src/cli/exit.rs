@@ -59,6 +59,17 @@ impl Failure {
     }
 }
 
+/// A mistake on the command line without what clap says to people besides.
+pub(super) fn in_one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let parts =
+        text.split("\n\n").filter(|part| !["Usage:", "For more"].iter().any(|word| part.starts_with(word)));
+    let parts: Vec<String> =
+        parts.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    parts.join("; ")
+}
+
 fn found(problems: &Problems) -> String {
     format!("{} found; nothing was run", count(problems.len(), "problem"))
 }

@@ -33,6 +33,7 @@ pub(super) struct Args {
 
 pub(super) fn get(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let experiment = args.pipeline.open()?;
+    has_a_folder(&args.output)?;
     let store = args.pipeline.folders.store()?;
     let _kept = store.keep_from_collection();
     let target = target::find(experiment, &args.artifact)?;
@@ -73,6 +74,18 @@ pub(super) fn get(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
     }
     writeln!(out, "{}  {}", args.output.display(), bytes(artifact.bytes()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a path in a folder that is not there: perhaps it is mistyped.
+fn has_a_folder(path: &Path) -> Result<(), Failure> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            let (path, folder) = (path.display(), folder.display());
+            let problem = format!("there is no folder `{folder}`; make it first, or name another path");
+            Err(Failure::Usage(format!("{path}: {problem}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses files that nobody means: what a link leads to, perhaps into the store, and those the pipeline is read from.

@@ -75,7 +75,10 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     memory::keep_freed_blocks();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     if matches!(cli.command, Command::Run(_))
         || matches!(&cli.command, Command::Bench(bench) if bench.is_of_networks())
     {
@@ -93,6 +96,15 @@ pub fn main() -> ExitCode {
         }
         failure.report()
     })
+}
+
+/// Says what is wrong with the command line, or prints the help that it asks for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|word| word == "--json") {
+        // Whoever reads may have gone; the message and the exit code tell the rest.
+        let _ = writeln!(std::io::stdout(), "{}", Failure::Usage(exit::in_one_line(error)).to_json());
+    }
+    error.exit()
 }
 
 impl Command {

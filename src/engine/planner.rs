@@ -2,6 +2,7 @@
 //! runs, `status` and the run loop all ask the same planner.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -251,7 +252,13 @@ impl<'a> Planner<'a> {
                 Ok(digest) => drop(digests.insert(name.clone(), digest)),
                 Err(error) => {
                     let place = self.experiment.place_of_file(id, path);
-                    let (path, error) = (path.display().to_string(), error.to_string());
+                    let error = match error.kind() {
+                        ErrorKind::NotFound => {
+                            "there is no such file; what makes it must run first".to_owned()
+                        }
+                        _ => error.to_string(),
+                    };
+                    let path = path.display().to_string();
                     unreadable.push(Reason::Unreadable { path, error, place });
                 }
             }

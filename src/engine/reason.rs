@@ -71,7 +71,7 @@ pub enum Reason {
     Unreadable {
         /// The path.
         path: String,
-        /// What the system said.
+        /// Why, and what helps if that is known.
         error: String,
         /// Where it is named.
         place: Option<Place>,

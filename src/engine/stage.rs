@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-pub use crate::pipeline::{AtLeast, Complaint, Holds, InputPort, Inputs, Need, OutputPort, Ports};
+pub use crate::pipeline::{AtLeast, Complaint, Holds, InputPort, Inputs, Need, OutputPort, Ports, Side};
 
 /// A kind of stage: what `uses:` names.
 pub struct StageKind {

@@ -3,7 +3,7 @@
 use super::error::Error;
 
 /// The least side of an image that leaves something for the last layers.
-const LEAST_SIDE: usize = 8;
+pub const LEAST_SIDE: usize = 8;
 
 /// Images of one size, with their labels.
 #[derive(Debug, Clone)]

@@ -32,7 +32,7 @@ mod state_dict;
 pub use cpu::bench;
 
 pub use architecture::{Activation, Architecture, Network};
-pub use batch::Batch;
+pub use batch::{Batch, LEAST_SIDE};
 pub use classifier::{Classifier, StepOptions, StepResult, Trainable};
 pub use cpu::bench::Level as CpuLevel;
 pub use cpu::instructions;

@@ -50,13 +50,15 @@ pub struct InputPort {
     pub need: Need,
     /// How many samples a dataset must have to fit, and why.
     pub at_least: Option<AtLeast>,
+    /// How many pixels each side of a dataset's images must have to fit.
+    pub least_side: Option<u64>,
 }
 
 impl InputPort {
     /// A port for an artifact of any size.
     #[must_use]
     pub fn new(name: &'static str, holds: Holds, need: Need) -> InputPort {
-        InputPort { name, holds, need, at_least: None }
+        InputPort { name, holds, need, at_least: None, least_side: None }
     }
 }
 
@@ -67,6 +69,15 @@ pub struct AtLeast {
     pub samples: u64,
     /// The parameter that asks for so many.
     pub param: &'static str,
+}
+
+/// The shorter side of images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Side {
+    /// How many pixels.
+    pub pixels: u64,
+    /// The way to the parameter that says so.
+    pub param: Vec<String>,
 }
 
 /// Whether an input port must be bound.
@@ -93,13 +104,15 @@ pub struct OutputPort {
     pub file_name: Option<String>,
     /// How many samples a dataset has, where the parameters say so.
     pub samples: Option<u64>,
+    /// The shorter side of a dataset's images, where the parameters say so.
+    pub side: Option<Side>,
 }
 
 impl OutputPort {
     /// A port whose artifact has no name of its own, and any size.
     #[must_use]
     pub fn new(name: impl Into<String>, holds: Holds) -> OutputPort {
-        OutputPort { name: name.into(), holds, file_name: None, samples: None }
+        OutputPort { name: name.into(), holds, file_name: None, samples: None, side: None }
     }
 }
 

@@ -23,19 +23,26 @@ pub(super) fn load(path: &Path, report: &mut Report) -> Option<Map<String, Value
                 let message = format!("cannot read {}: {reason}", path.display());
                 if layers.is_empty() {
                     report.file(path, message);
-                } else {
-                    report.value(&["extends"], message);
+                    return None;
+                }
+                let problem = report.value_in_last(&["extends"], message);
+                if !path.exists() {
+                    problem.note("the path counts from the folder of the file that it stands in");
                 }
                 return None;
             }
         };
         if !seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
-            report.value(&["extends"], format!("{} extends itself through this", path.display()));
+            report.value_in_last(&["extends"], format!("{} extends itself through this", path.display()));
             return None;
         }
         let mut layer = parse(&path, text, report)?;
         if let Some(extends) = layer.shift_remove("extends") {
             next = Some(extended(&path, &extends, report)?);
+        }
+        if !layers.is_empty() {
+            // Results are filed under it: two pipelines that share one would pass for each other's past.
+            layer.shift_remove("name");
         }
         layers.push(layer);
     }
@@ -87,10 +94,8 @@ fn parse(path: &Path, text: String, report: &mut Report) -> Option<Map<String, V
 /// The path of an extended file, which is given relative to the file that extends it.
 fn extended(path: &Path, extends: &Value, report: &mut Report) -> Option<PathBuf> {
     let Value::String(extends) = extends else {
-        report.value(
-            &["extends"],
-            format!("`extends` is the name of a file, and this is {}", kind_of(extends)),
-        );
+        let message = format!("`extends` is the name of a file, and this is {}", kind_of(extends));
+        report.value_in_last(&["extends"], message);
         return None;
     };
     Some(path.parent().map_or_else(|| PathBuf::from(extends), |folder| folder.join(extends)))

@@ -26,10 +26,10 @@ mod yaml;
 
 use std::path::Path;
 
-pub use catalogue::{AtLeast, Catalogue, Complaint, Holds, InputPort, Inputs, Need, OutputPort, Ports};
+pub use catalogue::{AtLeast, Catalogue, Complaint, Holds, InputPort, Inputs, Need, OutputPort, Ports, Side};
 pub use checked::{Link, Pipeline, Source, StageDecl, StageId};
 pub use draft::Draft;
-pub use names::StageName;
+pub use names::{NAME_RULE, StageName, is_name};
 pub use params::{Check, read_params};
 pub use problem::{Place, Problem, Problems};
 pub use schema::{KindSchema, schema};

@@ -57,13 +57,14 @@ impl Borrow<str> for StageName {
 }
 
 /// What [`is_name`] demands, for people.
-pub(super) const NAME_RULE: &str = "names are letters, digits, `_` and `-`, and start with a letter or `_`";
+pub const NAME_RULE: &str = "names are letters, digits, `_` and `-`, and start with a letter or `_`";
 
 /// [`is_name`] as a regular expression, for the schema.
 pub(super) const NAME_PATTERN: &str = "^[A-Za-z_][A-Za-z0-9_-]{0,99}$";
 
 /// Whether a text can name a stage, a port or a variable.
-pub(super) fn is_name(text: &str) -> bool {
+#[must_use]
+pub fn is_name(text: &str) -> bool {
     let starts_well = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
     let goes_on_well = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
     starts_well && goes_on_well && text.len() <= 100

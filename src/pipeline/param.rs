@@ -20,6 +20,8 @@ pub(super) enum Param<'a> {
     Map(Vec<(&'a str, Param<'a>)>),
     /// Reads as some value of whatever type is asked for.
     StandIn,
+    /// As if it were not there: what a stand-in becomes where it does not fit, since a default may.
+    LeftOut,
 }
 
 impl<'a> From<&'a Value> for Param<'a> {
@@ -39,9 +41,17 @@ impl<'a> Param<'a> {
     pub fn explains(&mut self, fault: &Fault) -> bool {
         match (self.at(&fault.path), &fault.mistake) {
             (None, _) => true,
+            (Some(Param::Map(entries)), Mistake::Missing { name }) => {
+                entries.iter().any(|(key, _)| key == name)
+            }
             (Some(_), Mistake::Unknown { .. } | Mistake::Missing { .. }) => false,
             (Some(param), _) => param.has_stand_in(),
         }
+    }
+
+    /// Whether at a path stands what somebody wrote, and nothing in its place.
+    pub fn is_original(&mut self, path: &[String]) -> bool {
+        self.at(path).is_some_and(|param| !param.has_stand_in())
     }
 
     /// Changes what a fault is about, so that reading gets past it; false if nothing is left to change.
@@ -51,7 +61,9 @@ impl<'a> Param<'a> {
                 entries.retain(|(key, _)| key != name);
                 return true;
             }
-            (Some(Param::Map(entries)), Mistake::Missing { name }) => {
+            (Some(Param::Map(entries)), Mistake::Missing { name })
+                if entries.iter().all(|(key, _)| key != name) =>
+            {
                 entries.push((name, Param::StandIn));
                 return true;
             }
@@ -60,9 +72,9 @@ impl<'a> Param<'a> {
         let lengths = (0..=fault.path.len()).rev();
         for length in lengths {
             match self.at(&fault.path[..length]) {
-                None | Some(Param::StandIn) => {}
+                None | Some(Param::LeftOut) => {}
                 Some(param) => {
-                    *param = Param::StandIn;
+                    *param = if *param == Param::StandIn { Param::LeftOut } else { Param::StandIn };
                     return true;
                 }
             }
@@ -75,13 +87,13 @@ impl<'a> Param<'a> {
         match self {
             Param::Map(entries) => entries.iter_mut().find(|(key, _)| key == step)?.1.at(rest),
             Param::List(items) => items.get_mut(step.parse::<usize>().ok()?)?.at(rest),
-            Param::Scalar(_) | Param::StandIn => None,
+            Param::Scalar(_) | Param::StandIn | Param::LeftOut => None,
         }
     }
 
     fn has_stand_in(&self) -> bool {
         match self {
-            Param::StandIn => true,
+            Param::StandIn | Param::LeftOut => true,
             Param::Scalar(_) => false,
             Param::List(items) => items.iter().any(Param::has_stand_in),
             Param::Map(entries) => entries.iter().any(|(_, param)| param.has_stand_in()),
@@ -99,7 +111,7 @@ impl<'a> Param<'a> {
             },
             Param::List(_) => Unexpected::Seq,
             Param::Map(_) => Unexpected::Map,
-            Param::Scalar(_) | Param::StandIn => Unexpected::Unit,
+            Param::Scalar(_) | Param::StandIn | Param::LeftOut => Unexpected::Unit,
         }
     }
 }
@@ -108,7 +120,7 @@ macro_rules! stand_in_or_any {
     ($($method:ident => $visit:ident($value:expr)),+ $(,)?) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
             match self {
-                Param::StandIn => visitor.$visit($value),
+                Param::StandIn | Param::LeftOut => visitor.$visit($value),
                 param => param.deserialize_any(visitor),
             }
         })+
@@ -120,7 +132,8 @@ impl<'de> Deserializer<'de> for &Param<'_> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self {
-            Param::StandIn => visitor.visit_unit(),
+            // Of several forms that are tried one after the other, a text is the likeliest.
+            Param::StandIn | Param::LeftOut => visitor.visit_str("x"),
             Param::Scalar(scalar) => match scalar {
                 Value::Bool(truth) => visitor.visit_bool(*truth),
                 Value::String(text) => visitor.visit_str(text),
@@ -165,7 +178,7 @@ impl<'de> Deserializer<'de> for &Param<'_> {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self {
-            Param::StandIn | Param::Scalar(Value::Null) => visitor.visit_none(),
+            Param::StandIn | Param::LeftOut | Param::Scalar(Value::Null) => visitor.visit_none(),
             param => visitor.visit_some(param),
         }
     }
@@ -180,7 +193,9 @@ impl<'de> Deserializer<'de> for &Param<'_> {
 
     fn deserialize_tuple<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
         match self {
-            Param::StandIn => visitor.visit_seq(Items { items: &vec![Param::StandIn; length], next: 0 }),
+            Param::StandIn | Param::LeftOut => {
+                visitor.visit_seq(Items { items: &vec![Param::StandIn; length], next: 0 })
+            }
             param => param.deserialize_any(visitor),
         }
     }
@@ -201,7 +216,7 @@ impl<'de> Deserializer<'de> for &Param<'_> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match self {
-            Param::StandIn => {
+            Param::StandIn | Param::LeftOut => {
                 let entries: Vec<_> = fields.iter().map(|&field| (field, Param::StandIn)).collect();
                 visitor.visit_map(Entries { entries: &entries, next: 0 })
             }
@@ -219,7 +234,7 @@ impl<'de> Deserializer<'de> for &Param<'_> {
     ) -> Result<V::Value, Fault> {
         let stand_in = &Param::StandIn;
         match self {
-            Param::StandIn => {
+            Param::StandIn | Param::LeftOut => {
                 let name = variants.first().copied().unwrap_or_default();
                 visitor.visit_enum(Choice { name, content: Some(stand_in) })
             }
@@ -278,6 +293,8 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     type Error = Fault;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+        let left = self.entries[self.next..].iter();
+        self.next += left.take_while(|(_, param)| *param == Param::LeftOut).count();
         let Some((key, _)) = self.entries.get(self.next) else { return Ok(None) };
         self.next += 1;
         seed.deserialize(text(key)).map(Some)
@@ -315,7 +332,7 @@ impl<'de> VariantAccess<'de> for Choice<'_> {
 
     fn unit_variant(self) -> Result<(), Fault> {
         match self.content {
-            None | Some(Param::StandIn | Param::Scalar(Value::Null)) => Ok(()),
+            None | Some(Param::StandIn | Param::LeftOut | Param::Scalar(Value::Null)) => Ok(()),
             Some(_) => {
                 let message = format!("`{0}` takes no value; write `{0}` in place of the map", self.name);
                 Err(de::Error::custom(message))

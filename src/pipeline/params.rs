@@ -11,8 +11,13 @@ use super::param::Param;
 
 /// What a parameter struct demands beyond the types of its fields.
 pub trait Check {
-    /// Everything that is wrong with these values.
+    /// Everything that is wrong with these values, each by itself.
     fn check(&self) -> Vec<Complaint> {
+        vec![]
+    }
+
+    /// Everything that is wrong with them side by side. Not asked if one of them is of a wrong type.
+    fn check_together(&self) -> Vec<Complaint> {
         vec![]
     }
 }
@@ -22,7 +27,7 @@ pub trait Check {
 /// After each mistake a stand-in takes the place of the wrong or missing value, and reading starts again.
 ///
 /// # Errors
-/// Every unknown, missing and mistyped parameter; if there is none, what [`Check`] complains about.
+/// Every unknown, missing and mistyped parameter, and what [`Check`] complains about in the others.
 pub fn read_params<T: DeserializeOwned + Check>(params: &Value) -> Result<T, Vec<Complaint>> {
     const MOST_MISTAKES: usize = 100;
     let mut param = match params {
@@ -32,9 +37,14 @@ pub fn read_params<T: DeserializeOwned + Check>(params: &Value) -> Result<T, Vec
     let mut complaints = vec![];
     for _ in 0..MOST_MISTAKES {
         match T::deserialize(&param) {
-            Ok(_) if !complaints.is_empty() => return Err(complaints),
             Ok(read) => {
-                let complaints = read.check();
+                if complaints.is_empty() {
+                    complaints = read.check();
+                    complaints.extend(read.check_together());
+                } else {
+                    let of_originals = |wrong: &Complaint| param.is_original(&wrong.path);
+                    complaints.extend(read.check().into_iter().filter(of_originals));
+                }
                 return if complaints.is_empty() { Ok(read) } else { Err(complaints) };
             }
             Err(fault) => {
@@ -100,6 +110,22 @@ mod tests {
         #[serde(default)]
         transforms: Vec<Transform>,
         schedule: Option<Schedule>,
+        #[serde(default)]
+        warmup: u32,
+        #[serde(default = "nothing")]
+        program: Program,
+    }
+
+    fn nothing() -> Program {
+        Program::Line(String::new())
+    }
+
+    /// One of several forms, which serde tries one after the other.
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(untagged, expecting = "expected a line or a list")]
+    enum Program {
+        Line(String),
+        Words(Vec<String>),
     }
 
     #[derive(Debug, Deserialize, PartialEq)]
@@ -134,6 +160,12 @@ mod tests {
             let complaint = Complaint { path: vec!["epochs".into()], message, hint: None };
             if self.epochs == 0 { vec![complaint] } else { vec![] }
         }
+
+        fn check_together(&self) -> Vec<Complaint> {
+            let message = "warmup: must be below epochs".to_owned();
+            let complaint = Complaint { path: vec!["warmup".into()], message, hint: None };
+            if self.warmup >= self.epochs.max(1) { vec![complaint] } else { vec![] }
+        }
     }
 
     fn complaints(params: &Value) -> String {
@@ -153,7 +185,19 @@ mod tests {
         let transforms =
             vec![Transform::Rotate(45.0), Transform::Flip, Transform::ColorJitter([0.1, 0.2, 0.3, 0.4])];
         let model = Model::CustomNet;
-        assert_eq!(read, Training { epochs: 3, lr: 1.0, shuffle: false, model, transforms, schedule: None });
+        assert_eq!(
+            read,
+            Training {
+                epochs: 3,
+                lr: 1.0,
+                shuffle: false,
+                model,
+                transforms,
+                schedule: None,
+                warmup: 0,
+                program: nothing(),
+            }
+        );
     }
 
     #[test]
@@ -220,6 +264,25 @@ mod tests {
     fn values_are_checked_once_the_types_are_right() {
         let params = json!({ "epochs": 0, "lr": 1, "model": "lenet" });
         insta::assert_snapshot!(complaints(&params), @"[epochs] epochs: must be at least 1");
+    }
+
+    #[test]
+    fn a_wrong_type_hides_neither_wrong_values_nor_other_wrong_types() {
+        let params = json!({ "epochs": 0, "lr": "fast", "model": 3, "warmup": 5, "schedule": "linear",
+            "program": 7, "shuffle": 1 });
+        insta::assert_snapshot!(complaints(&params), @r#"
+        [lr] lr: expected a number, found the text "fast"
+        [model] model: expected one of `lenet`, `custom_net`, found the number 3
+        [schedule] schedule: expected a map, found the text "linear"
+        [program] program: expected a line or a list
+        [shuffle] shuffle: expected true or false, found the number 1
+        [epochs] epochs: must be at least 1
+        "#);
+        // What is compared with a value of a wrong type says nothing, nor does what is checked of it.
+        let params = json!({ "epochs": "many", "lr": 1, "model": "lenet", "warmup": 5 });
+        insta::assert_snapshot!(complaints(&params), @r#"[epochs] epochs: expected a whole number, found the text "many""#);
+        let params = json!({ "epochs": 5, "lr": 1, "model": "lenet", "warmup": 5 });
+        insta::assert_snapshot!(complaints(&params), @"[warmup] warmup: must be below epochs");
     }
 
     fn any_value() -> impl Strategy<Value = Value> {

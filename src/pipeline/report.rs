@@ -5,10 +5,12 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use serde_json::Value;
+
 use super::marks::{Content, Marks, Span};
 use super::problem::{Excerpt, Place, Problem, Problems};
 use super::settings::Setting;
-use super::vars;
+use super::{vars, yaml};
 
 /// More problems than anybody reads; beyond it only the first are kept.
 const MOST: usize = 200;
@@ -61,6 +63,14 @@ impl Report {
     /// Reports what is wrong with the value at a path.
     pub fn value(&mut self, path: &[&str], message: impl Into<String>) -> &mut Problem {
         self.at(path, Part::Value, message.into())
+    }
+
+    /// Reports what is wrong with the value at a path of the file added last, whatever the files that override it say.
+    pub fn value_in_last(&mut self, path: &[&str], message: impl Into<String>) -> &mut Problem {
+        match self.sources.files.last().and_then(|file| file.span(path, Part::Value)) {
+            Some(span) => self.span(span, message),
+            None => self.value(path, message),
+        }
     }
 
     /// Reports what is wrong with a setting.
@@ -160,6 +170,13 @@ impl Sources {
         self.in_setting(path).or_else(|| self.files.iter().find_map(settled).flatten())
     }
 
+    /// Where a file takes away, with a null, what another that it extends gives.
+    pub fn removal(&self, path: &[&str]) -> Option<Place> {
+        let mut files = self.files.iter();
+        let removal = files.find_map(|file| file.removal(path))?;
+        files.any(|file| file.span(path, Part::Key).is_some()).then_some(removal)
+    }
+
     /// What is wrong with the value at a path.
     pub fn problem(&self, path: &[&str], message: String) -> Problem {
         let (place, excerpt) = self.nearest(path, Part::Value);
@@ -175,9 +192,7 @@ impl Sources {
     }
 
     fn exact(&self, path: &[&str], part: Part) -> Option<(Place, Option<Excerpt>)> {
-        let in_setting =
-            self.in_setting(path).or_else(|| self.below_setting(path)).map(|place| (place, None));
-        in_setting.or_else(|| {
+        self.in_setting(path).map(|place| (place, None)).or_else(|| {
             let mut found = self.files.iter().filter_map(|file| Some((file, file.find(path, part)?)));
             let (file, found) = found.next()?;
             Some(self.set_variable(file, path).map_or(found, |place| (place, None)))
@@ -197,17 +212,12 @@ impl Sources {
         Some(Place::Setting(setting.text.clone()))
     }
 
-    /// A setting that changed something inside the parameter at a path.
-    fn below_setting(&self, path: &[&str]) -> Option<Place> {
-        let is_parameter = matches!(path, ["stages", _, "with", _, ..]);
-        let changes = |setting: &&Setting| setting.path.iter().take(path.len()).eq(path.iter());
-        let setting = self.settings.iter().rev().find(changes).filter(|_| is_parameter)?;
-        Some(Place::Setting(setting.text.clone()))
-    }
-
+    /// The last setting that gives the parameter or variable at a path, or changes something inside it.
     fn in_setting(&self, path: &[&str]) -> Option<Place> {
-        let gives = |setting: &&Setting| path.iter().take(setting.path.len()).eq(setting.path.iter());
-        self.settings.iter().rev().find(gives).map(|setting| Place::Setting(setting.text.clone()))
+        let is_value = matches!(path, ["stages", _, "with", _, ..] | ["vars", _, ..]);
+        let meets = |setting: &&Setting| setting.path.iter().zip(path).all(|(ours, asked)| ours == asked);
+        let setting = self.settings.iter().rev().find(meets).filter(|_| is_value)?;
+        Some(Place::Setting(setting.text.clone()))
     }
 }
 
@@ -229,6 +239,13 @@ impl SourceFile {
         let Some(root) = &self.marks().root else { return false };
         let found = (1..=path.len()).rev().find_map(|length| root.at(&path[..length]));
         found.is_some_and(|(_, node)| !matches!(node.content, Content::Map(_)))
+    }
+
+    /// The place of a null at a path.
+    fn removal(&self, path: &[&str]) -> Option<Place> {
+        let (key, node) = self.marks().root.as_ref()?.at(path)?;
+        let Content::Plain(text) = &node.content else { return None };
+        (yaml::scalar(text) == Some(Value::Null)).then(|| self.place(key.unwrap_or(node.span)))
     }
 
     /// The text at a path.

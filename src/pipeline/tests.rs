@@ -1,6 +1,7 @@
 //! Claims about whole pipeline files: what they mean, and that nothing can hurt the reader. What is said about
-//! mistakes is in `problems` and `texts`.
+//! mistakes is in `problems`, `texts` and `extending`.
 
+mod extending;
 mod problems;
 mod texts;
 
@@ -97,6 +98,19 @@ fn places_point_into_the_file_or_setting_that_gave_the_value() {
     assert_eq!(files.place(&[], "images", &["parts", "1"]), "base.yaml:5:75");
     assert_eq!(files.place(&[], "train", &["momentum"]), "nowhere");
     assert_eq!(files.place(&["train.epochs=6"], "train", &["epochs"]), "--set train.epochs=6");
+}
+
+#[test]
+fn a_value_that_a_setting_changed_inside_stands_at_the_last_such_setting() {
+    let files = Files::of(SMALL);
+    assert_eq!(files.place(&["images.parts.1=val"], "images", &["parts"]), "--set images.parts.1=val");
+    assert_eq!(files.place(&["images.parts.1=val"], "images", &["parts", "0"]), "p.yaml:5:68");
+    let settings = ["images.parts=[train, b]", "images.parts.1=val", "train.epochs=6"];
+    assert_eq!(files.place(&settings, "images", &["parts"]), "--set images.parts.1=val");
+    assert_eq!(files.place(&settings, "images", &["parts", "0"]), "--set images.parts=[train, b]");
+    let files = Files::of(&SMALL.replace("n: 3", "n: 3, p: [a, b]").replace("[train, val]", "'${vars.p}'"));
+    let settings = ["vars.p=[train, x]", "vars.p.1=val"];
+    assert_eq!(files.place(&settings, "images", &["parts"]), "--set vars.p.1=val");
 }
 
 #[test]

@@ -159,6 +159,15 @@ impl Vars<'_> {
             return None;
         };
         if !self.given.contains_key(name) {
+            if let Some(removal) = self.report.sources.removal(&["vars", name]) {
+                let hint = format!("keep `{name}`, or give what refers to it another value");
+                self.complain(
+                    path,
+                    format!("`{reference}` is a variable that {removal} removes"),
+                    Some(hint),
+                );
+                return None;
+            }
             let hint = did_you_mean(name, self.given.keys().map(String::as_str))
                 .unwrap_or_else(|| format!("declare it under `vars:` at the top, as `{name}: VALUE`"));
             self.complain(path, format!("no variable is named `{name}`"), Some(hint));

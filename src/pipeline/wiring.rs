@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use super::catalogue::{AtLeast, Holds, InputPort, Inputs, Need, OutputPort, Ports};
+use super::catalogue::{AtLeast, Holds, InputPort, Inputs, Need, OutputPort, Ports, Side};
 use super::check::Candidate;
 use super::checked::{Link, Source, StageId};
 use super::layers::kind_of;
@@ -46,6 +46,9 @@ pub(super) fn connect<S>(
             }
             if let Some(least) = input.and_then(|input| input.at_least) {
                 check_size(stage, least, source, output, report);
+            }
+            if let Some(least) = input.and_then(|input| input.least_side) {
+                check_side(stage, least, &stages[from.0], output, report);
             }
             let source = Source { stage: stages[from.0].name.clone(), id: from, port: output.name.clone() };
             inputs.insert(port.clone(), source);
@@ -111,6 +114,13 @@ fn find<'a, S>(
         None => (source.as_str(), None),
     };
     let Some(&from) = ids.get(name) else {
+        if let Some(removal) = report.sources.removal(&["stages", name]) {
+            let reader = &stage.name;
+            let message = format!("stage `{reader}` reads `{name}`, which {removal} removes");
+            let remedy = format!("keep `{name}`, remove `{reader}` as well, or let it read another stage");
+            report.value(&path(stage, port), message).note(remedy);
+            return None;
+        }
         let hint = did_you_mean(name, stages.iter().map(|stage| stage.name.as_str()));
         report.value(&path(stage, port), format!("no stage is named `{name}`")).hint(hint);
         return None;
@@ -155,6 +165,26 @@ fn check_size<S>(
         let remedy = format!("choose a {param} of at most {there}, or give `{source}` more samples");
         report.value(&["stages", stage.name.as_str(), "with", param], message).note(remedy);
     }
+}
+
+/// Reports the parameter that makes images too small for whoever reads them.
+fn check_side<S>(
+    stage: &Candidate<S>,
+    least: u64,
+    maker: &Candidate<S>,
+    output: &OutputPort,
+    report: &mut Report,
+) {
+    let Some(Side { pixels, param }) = output.side.as_ref().filter(|side| side.pixels < least) else {
+        return;
+    };
+    let (reader, maker) = (&stage.name, maker.name.as_str());
+    let message = format!(
+        "`{reader}` needs images of at least {least} x {least} pixels, and `{maker}` makes them {pixels} wide or high"
+    );
+    let param = param.iter().map(String::as_str);
+    let path: Vec<&str> = ["stages", maker, "with"].into_iter().chain(param).collect();
+    report.value(&path, message).note(format!("give it at least {least}"));
 }
 
 /// Reports the required inputs that a stage leaves out.

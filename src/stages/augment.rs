@@ -2,6 +2,7 @@
 //! recipe that the loader draws anew in each epoch. What the transforms do is known in the augment folder.
 
 use std::io::Write;
+use std::num::NonZero;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -14,7 +15,7 @@ use crate::augment::{Recipe, Samples, Transform};
 use crate::dataset::{Dataset, DatasetWriter, MANIFEST_FILE, Manifest, ORIGINS_FILE, SHARD_IMAGES};
 use crate::engine::stage::{
     Complaint, Cost, Growth, Holds, Identity, InputPort, Inputs, Job, Need, OutputPort, Ports, Progress,
-    Stage, StageError, StageKind, Unit,
+    Side, Stage, StageError, StageKind, Unit,
 };
 use crate::pipeline::{Check, read_params};
 
@@ -38,7 +39,7 @@ const BLOCK_SAMPLES: usize = 250;
 #[serde(deny_unknown_fields)]
 struct Augment {
     /// How many samples; sample `i` comes from image `i` modulo the number of images.
-    samples: u64,
+    samples: NonZero<u64>,
     /// Whether samples are drawn once and stored, or drawn anew by the loader in each epoch.
     #[serde(default)]
     redraw: Redraw,
@@ -65,7 +66,7 @@ impl Check for Augment {
         // So many samples would fill any disk.
         const MOST_SAMPLES: u64 = 1_000_000_000;
         let mut complaints = Vec::new();
-        if !(1..=MOST_SAMPLES).contains(&self.samples) {
+        if self.samples.get() > MOST_SAMPLES {
             let message = format!("samples: {} is not from 1 to {MOST_SAMPLES}", self.samples);
             complaints.push(Complaint { path: vec!["samples".to_owned()], message, hint: None });
         }
@@ -81,7 +82,17 @@ impl Check for Augment {
 
 impl Augment {
     fn recipe(&self) -> Recipe {
-        Recipe { samples: self.samples as usize, transforms: self.transforms.clone(), seed: self.seed }
+        Recipe { samples: self.samples.get() as usize, transforms: self.transforms.clone(), seed: self.seed }
+    }
+
+    /// The shorter side of the samples, if a transform decides about it.
+    fn side(&self) -> Option<Side> {
+        let sides = self.transforms.iter().enumerate();
+        let mut sides = sides.filter_map(|(place, transform)| {
+            let param = ["transforms", &place.to_string(), transform.name()].map(str::to_owned).to_vec();
+            Some(Side { pixels: transform.shorter_side()?.into(), param })
+        });
+        sides.next_back()
     }
 }
 
@@ -90,7 +101,8 @@ impl Stage for Augment {
         Ports {
             inputs: Inputs::Fixed(vec![InputPort::new(IMAGES, Holds::Dataset, Need::Required)]),
             outputs: vec![OutputPort {
-                samples: Some(self.samples),
+                samples: Some(self.samples.get()),
+                side: self.side(),
                 ..OutputPort::new(DATASET, Holds::Dataset)
             }],
         }
@@ -102,7 +114,7 @@ impl Stage for Augment {
 
     fn identity(&self) -> Identity {
         let stored = matches!(self.redraw, Redraw::Never);
-        let growth = Growth { by: "samples", length: self.samples, free: &["samples"], bound: None };
+        let growth = Growth { by: "samples", length: self.samples.get(), free: &["samples"], bound: None };
         Identity { growth: stored.then_some(growth), ..Identity::of(self.params()) }
     }
 
@@ -328,13 +340,13 @@ mod tests {
 
     #[test]
     fn every_wrong_parameter_is_complained_about_with_its_place() {
-        let params = json!({ "samples": 0, "transforms": [{ "resize": 8 }, { "hflip": 2 }] });
+        let params = json!({ "samples": 2_000_000_000, "transforms": [{ "resize": 8 }, { "hflip": 2 }] });
         let complaints = (KIND.read)(&params).err().expect("complains");
         let told: Vec<_> = complaints.iter().map(|c| (c.path.join("."), c.message.as_str())).collect();
         assert_eq!(
             told,
             [
-                ("samples".to_owned(), "samples: 0 is not from 1 to 1000000000"),
+                ("samples".to_owned(), "samples: 2000000000 is not from 1 to 1000000000"),
                 ("transforms.1.hflip".to_owned(), "hflip: 2 is no probability from 0 to 1"),
             ]
         );

@@ -1,6 +1,7 @@
 //! The `evaluate` stage: a trained network is judged on images at any resolution.
 
 use std::fmt::Write;
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -15,7 +16,7 @@ use crate::engine::stage::{
     Complaint, Cost, Holds, Identity, InputPort, Inputs, Job, Need, ONLY_FILE, OutputPort, Ports, Progress,
     Stage, StageError, StageKind, Unit,
 };
-use crate::nn::{Activation, Network};
+use crate::nn::{Activation, LEAST_SIDE, Network};
 use crate::pipeline::{Check, read_params};
 use crate::training::{Error, Views, evaluate};
 
@@ -52,7 +53,7 @@ struct Evaluate {
     transforms: Vec<Transform>,
     /// Images at a time.
     #[serde(default = "hundred")]
-    batch: usize,
+    batch: NonZero<usize>,
     /// Judge by the mean of the probabilities for each image and its mirror image; takes twice as long.
     #[serde(default)]
     average_flips: bool,
@@ -61,19 +62,25 @@ struct Evaluate {
     allow_overlap: bool,
 }
 
-fn hundred() -> usize {
-    100
+fn hundred() -> NonZero<usize> {
+    const { NonZero::new(100).expect("not 0") }
 }
 
 impl Evaluate {
     fn source(&self) -> ModelSource<'_> {
         ModelSource { weights: self.weights.as_deref(), network: self.model, activation: self.activation }
     }
+
+    /// Which transform decides about the shorter side of the images, if one does, and that side.
+    fn side(&self) -> Option<(usize, usize)> {
+        let sides = self.transforms.iter().enumerate();
+        sides.filter_map(|(at, transform)| Some((at, transform.shorter_side()? as usize))).next_back()
+    }
 }
 
 impl Check for Evaluate {
     fn check(&self) -> Vec<Complaint> {
-        let mut complaints = self.source().complaints();
+        let mut complaints = Vec::new();
         for (at, transform) in self.transforms.iter().enumerate() {
             let path = vec!["transforms".to_string(), at.to_string()];
             if let Err(error) = transform.check() {
@@ -84,17 +91,26 @@ impl Check for Evaluate {
                 complaints.push(Complaint { path, message, hint });
             }
         }
-        if self.batch == 0 {
-            let message = "must be at least 1".to_string();
-            complaints.push(Complaint { path: vec!["batch".to_string()], message, hint: None });
+        if let Some((at, side)) = self.side().filter(|(_, side)| *side < LEAST_SIDE) {
+            let path = vec!["transforms".to_string(), at.to_string()];
+            let message = format!(
+                "the network needs images of at least {LEAST_SIDE} x {LEAST_SIDE} pixels, and this makes them {side} wide or high"
+            );
+            let hint = Some(format!("give it at least {LEAST_SIDE}"));
+            complaints.push(Complaint { path, message, hint });
         }
         complaints
+    }
+
+    fn check_together(&self) -> Vec<Complaint> {
+        self.source().complaints()
     }
 }
 
 impl Stage for Evaluate {
     fn ports(&self) -> Ports {
-        let images = InputPort::new(IMAGES, Holds::Dataset, Need::Required);
+        let least_side = self.side().is_none().then_some(LEAST_SIDE as u64);
+        let images = InputPort { least_side, ..InputPort::new(IMAGES, Holds::Dataset, Need::Required) };
         let output = |name: &str, file: &str| OutputPort {
             file_name: Some(file.to_string()),
             ..OutputPort::new(name, Holds::File)
@@ -134,8 +150,8 @@ impl Stage for Evaluate {
             if job.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
         };
         let (classifier, normalisation) = (&model.classifier, &model.card.normalisation);
-        let judged =
-            evaluate(classifier, views, &samples, normalisation, self.batch, after_batch).map_err(told)?;
+        let judged = evaluate(classifier, views, &samples, normalisation, self.batch.get(), after_batch)
+            .map_err(told)?;
         if !judged.metrics.loss.is_finite() {
             return Err(StageError::message("the model's logits are not numbers; train it anew"));
         }
@@ -181,10 +197,9 @@ mod tests {
 
     #[test]
     fn transforms_that_draw_at_random_are_refused() {
-        let params =
-            json!({ "transforms": [{ "resize": 120 }, { "hflip": 0.5 }, { "resize": 0 }], "batch": 0 });
+        let params = json!({ "transforms": [{ "resize": 120 }, { "hflip": 0.5 }, { "resize": 5000 }, { "resize": 7 }] });
         let complaints = (KIND.read)(&params).err().expect("complaints");
         let places: Vec<_> = complaints.iter().map(|c| c.path.join(".")).collect();
-        assert_eq!(places, ["transforms.1", "transforms.2", "batch"]);
+        assert_eq!(places, ["transforms.1", "transforms.2", "transforms.3"]);
     }
 }

@@ -72,9 +72,12 @@ impl Part {
 
 impl Check for FineTune {
     fn check(&self) -> Vec<Complaint> {
-        let mut complaints = self.source().complaints();
-        complaints.extend(learn::complaints(&self.options(self.trainable.trainable())));
-        complaints
+        self.options(self.trainable.trainable()).problems().into_iter().map(learn::complaint).collect()
+    }
+
+    fn check_together(&self) -> Vec<Complaint> {
+        let contradiction = self.options(self.trainable.trainable()).contradiction();
+        self.source().complaints().into_iter().chain(contradiction.map(learn::complaint)).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 //! and its history out. Where the first weights come from is their difference.
 
 use std::io::Write;
+use std::num::NonZero;
 
 use super::checkpoints::Checkpoints;
 use crate::augment::Samples;
@@ -10,7 +11,7 @@ use crate::engine::stage::{
     AtLeast, Complaint, Device, Holds, InputPort, Job, Need, ONLY_FILE, OutputPort, Progress, StageError,
     Unit,
 };
-use crate::nn::{self, Architecture, Classifier};
+use crate::nn::{self, Architecture, Classifier, LEAST_SIDE};
 use crate::training::{
     CARD_FILE, Checkpoint, Data, Epoch, Error, ModelCard, Normalisation, Observer, Options, Problem,
     SEEN_FILE, Seen, Step, Timing, WEIGHTS_FILE, best, fit, to_jsonl,
@@ -22,10 +23,13 @@ const MODEL: &str = "model";
 const LAST: &str = "last";
 const HISTORY: &str = "history";
 
-/// Where the data comes in; there must be a full batch to learn from.
-pub(super) fn data_ports(batch: usize) -> [InputPort; 2] {
-    let port = |name| InputPort::new(name, Holds::Dataset, Need::Required);
-    let full_batch = AtLeast { samples: batch as u64, param: "batch" };
+/// Where the data comes in: images that the networks can take, and of those to learn from a full batch.
+pub(super) fn data_ports(batch: NonZero<usize>) -> [InputPort; 2] {
+    let port = |name| InputPort {
+        least_side: Some(LEAST_SIDE as u64),
+        ..InputPort::new(name, Holds::Dataset, Need::Required)
+    };
+    let full_batch = AtLeast { samples: batch.get() as u64, param: "batch" };
     [InputPort { at_least: Some(full_batch), ..port(TRAIN) }, port(VAL)]
 }
 
@@ -39,14 +43,13 @@ pub(super) fn outputs() -> Vec<OutputPort> {
     ]
 }
 
-/// What is wrong with the options, as the language tells it.
-pub(super) fn complaints(options: &Options) -> Vec<Complaint> {
-    let complaint = |problem: Problem| Complaint {
+/// What is wrong with an option, as the language tells it.
+pub(super) fn complaint(problem: Problem) -> Complaint {
+    Complaint {
         path: vec![problem.option.to_string()],
         message: format!("{} {}", problem.option, problem.message),
         hint: None,
-    };
-    options.problems().into_iter().map(complaint).collect()
+    }
 }
 
 /// The samples bound to a port.

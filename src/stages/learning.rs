@@ -12,10 +12,10 @@ macro_rules! learning_params {
         struct $kind {
             $($(#[$attribute])* $own: $type,)*
             /// How often to go through the training samples.
-            epochs: u32,
+            epochs: ::std::num::NonZero<u32>,
             /// Images per step.
             #[serde(default = "crate::stages::learning::defaults::batch")]
-            batch: usize,
+            batch: ::std::num::NonZero<usize>,
             /// The learning rate of the first epoch, or with a warm-up of the first one after it.
             #[serde(default = "crate::stages::learning::defaults::lr")]
             lr: f64,
@@ -46,7 +46,7 @@ macro_rules! learning_params {
             seed: u64,
             /// Stop after this many epochs without a better validation loss. Without: never.
             #[serde(default)]
-            patience: Option<u32>,
+            patience: Option<::std::num::NonZero<u32>>,
             /// How many ends of epochs to keep for shorter and longer trainings to go on from, spread evenly over the
             /// training, besides the last one. Each takes up to four times the disk space of the weights. Changes no
             /// result.
@@ -61,8 +61,8 @@ macro_rules! learning_params {
             /// What the training loop is told.
             fn options(&self, trainable: crate::nn::Trainable) -> crate::training::Options {
                 crate::training::Options {
-                    epochs: self.epochs,
-                    batch: self.batch,
+                    epochs: self.epochs.get(),
+                    batch: self.batch.get(),
                     lr: self.lr,
                     weight_decay: self.weight_decay,
                     optimizer: self.optimizer,
@@ -71,7 +71,7 @@ macro_rules! learning_params {
                     ema: self.ema,
                     label_smoothing: self.label_smoothing,
                     seed: self.seed,
-                    patience: self.patience,
+                    patience: self.patience.map(::std::num::NonZero::get),
                     trainable,
                 }
             }
@@ -83,8 +83,10 @@ pub(super) use learning_params;
 
 /// What is assumed where the pipeline says nothing.
 pub(super) mod defaults {
-    pub fn batch() -> usize {
-        64
+    use std::num::NonZero;
+
+    pub fn batch() -> NonZero<usize> {
+        const { NonZero::new(64).expect("not 0") }
     }
 
     pub fn lr() -> f64 {

@@ -91,6 +91,39 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_number_is_told_with_the_least_that_is_right() {
+        let from = |kind: &StageKind, params: Value| {
+            let complaints = (kind.read)(&params).err().expect("complains");
+            let told: Vec<String> = complaints.into_iter().map(|complaint| complaint.message).collect();
+            told.join("; ")
+        };
+        for (kind, params, name, least) in [
+            (&download::KIND, json!({ "url": "x", "size": -1 }), "size", 0),
+            (&synthesize::KIND, json!({ "train_per_class": -1 }), "train_per_class", 1),
+            (&synthesize::KIND, json!({ "test_per_class": 0 }), "test_per_class", 1),
+            (&synthesize::KIND, json!({ "unlabeled": -1 }), "unlabeled", 0),
+            (&augment::KIND, json!({ "samples": -1, "transforms": [] }), "samples", 1),
+            (
+                &augment::KIND,
+                json!({ "samples": 1, "transforms": [{ "resize": -1 }] }),
+                "transforms.0.resize",
+                1,
+            ),
+            (&train::KIND, json!({ "model": "lenet", "epochs": -1 }), "epochs", 1),
+            (&train::KIND, json!({ "model": "lenet", "epochs": 1, "batch": -1 }), "batch", 1),
+            (&train::KIND, json!({ "model": "lenet", "epochs": 1, "warmup": -1 }), "warmup", 0),
+            (&train::KIND, json!({ "model": "lenet", "epochs": 1, "checkpoints": -1 }), "checkpoints", 0),
+            (&fine_tune::KIND, json!({ "epochs": 1, "patience": -1 }), "patience", 1),
+            (&evaluate::KIND, json!({ "batch": -1 }), "batch", 1),
+            (&command::KIND, json!({ "run": "true", "retries": -1 }), "retries", 0),
+        ] {
+            let told = from(kind, params);
+            let expected = format!("{name}: expected a whole number from {least}");
+            assert!(told.starts_with(&expected), "{}: {told}", kind.name);
+        }
+    }
+
+    #[test]
     fn defaults_spelled_out_change_no_key() {
         for kind in kinds() {
             let params = match kind.name {

@@ -61,16 +61,18 @@ impl Check for Split {
                 complaints.push(complain(&["parts", name], message));
             }
         }
-        let sum: f64 = self.parts.values().sum();
         if self.parts.is_empty() {
             complaints.push(complain(&["parts"], "parts: there are none".to_owned()));
-        } else if complaints.is_empty() && sum > 1.0 + 1e-9 {
-            complaints.push(complain(
-                &["parts"],
-                format!("parts: the shares add up to {}, more than 1", (sum * 1e6).round() / 1e6),
-            ));
         }
         complaints
+    }
+
+    fn check_together(&self) -> Vec<Complaint> {
+        let sum: f64 = self.parts.values().sum();
+        let is_more = self.check().is_empty() && sum > 1.0 + 1e-9;
+        let message = || format!("parts: the shares add up to {}, more than 1", (sum * 1e6).round() / 1e6);
+        let complaint = || Complaint { path: vec!["parts".to_owned()], message: message(), hint: None };
+        is_more.then(complaint).into_iter().collect()
     }
 }
 

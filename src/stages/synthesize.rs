@@ -1,6 +1,8 @@
 //! The `synthesize` stage: an STL-10 archive of procedural pictures, so that everything runs with no network. How a
 //! picture is painted and what an archive looks like is known elsewhere.
 
+use std::num::NonZero;
+
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,10 +37,10 @@ const BLOCK_IMAGES: usize = 128;
 struct Synthesize {
     /// Training images of each class.
     #[serde(default = "default_train")]
-    train_per_class: u32,
+    train_per_class: NonZero<u32>,
     /// Test images of each class.
     #[serde(default = "default_test")]
-    test_per_class: u32,
+    test_per_class: NonZero<u32>,
     /// Images without labels.
     #[serde(default)]
     unlabeled: u32,
@@ -47,12 +49,12 @@ struct Synthesize {
     seed: u64,
 }
 
-fn default_train() -> u32 {
-    500
+fn default_train() -> NonZero<u32> {
+    const { NonZero::new(500).expect("not 0") }
 }
 
-fn default_test() -> u32 {
-    100
+fn default_test() -> NonZero<u32> {
+    const { NonZero::new(100).expect("not 0") }
 }
 
 impl Check for Synthesize {
@@ -60,11 +62,11 @@ impl Check for Synthesize {
         // So many pictures would fill any disk.
         const MOST: u32 = 1_000_000;
         let counts = [
-            ("train_per_class", self.train_per_class, 1),
-            ("test_per_class", self.test_per_class, 1),
+            ("train_per_class", self.train_per_class.get(), 1),
+            ("test_per_class", self.test_per_class.get(), 1),
             ("unlabeled", self.unlabeled, 0),
         ];
-        let wrong = counts.into_iter().filter(|(_, count, least)| !(*least..=MOST).contains(count));
+        let wrong = counts.into_iter().filter(|(_, count, _)| *count > MOST);
         let complain = |(name, count, least): (&str, u32, u32)| Complaint {
             path: vec![name.to_owned()],
             message: format!("{name}: {count} is not from {least} to {MOST}"),
@@ -79,8 +81,8 @@ impl Synthesize {
     fn counts(&self) -> Vec<(Part, usize)> {
         let per_class = |count: u32| count as usize * painter::CLASSES.len();
         let mut counts = vec![
-            (Part::Train, per_class(self.train_per_class)),
-            (Part::Test, per_class(self.test_per_class)),
+            (Part::Train, per_class(self.train_per_class.get())),
+            (Part::Test, per_class(self.test_per_class.get())),
         ];
         if self.unlabeled > 0 {
             counts.push((Part::Unlabeled, self.unlabeled as usize));
@@ -185,11 +187,14 @@ mod tests {
 
     #[test]
     fn counts_out_of_range_are_complained_about() {
-        let complaints = (KIND.read)(&json!({ "train_per_class": 0, "unlabeled": 2_000_000 })).err();
+        let complaints = (KIND.read)(&json!({ "train_per_class": 1_000_001, "unlabeled": 2_000_000 })).err();
         let messages: Vec<_> = complaints.expect("complains").into_iter().map(|c| c.message).collect();
         assert_eq!(
             messages,
-            ["train_per_class: 0 is not from 1 to 1000000", "unlabeled: 2000000 is not from 0 to 1000000"]
+            [
+                "train_per_class: 1000001 is not from 1 to 1000000",
+                "unlabeled: 2000000 is not from 0 to 1000000"
+            ]
         );
     }
 }

@@ -35,7 +35,11 @@ learning_params! {
 
 impl Check for Train {
     fn check(&self) -> Vec<Complaint> {
-        learn::complaints(&self.options(Trainable::All))
+        self.options(Trainable::All).problems().into_iter().map(learn::complaint).collect()
+    }
+
+    fn check_together(&self) -> Vec<Complaint> {
+        self.options(Trainable::All).contradiction().map(learn::complaint).into_iter().collect()
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Options {
 }
 
 /// An option out of its range.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Problem {
     /// The option.
     pub option: &'static str,
@@ -51,7 +51,7 @@ impl Options {
             lr,
             weight_decay,
             optimizer,
-            warmup,
+            warmup: _,
             schedule,
             ema,
             label_smoothing,
@@ -66,11 +66,6 @@ impl Options {
             in_range("lr", lr.is_finite() && lr > 0.0, "must be above 0"),
             in_range("weight_decay", weight_decay.is_finite() && weight_decay >= 0.0, "must be 0 or above"),
             optimizer.problem().map(|message| Problem { option: "optimizer", message }),
-            in_range(
-                "warmup",
-                warmup < epochs.max(1),
-                "must be below epochs, or no epoch has the full learning rate",
-            ),
             schedule.problem().map(|message| Problem { option: "schedule", message }),
             in_range("ema", ema.is_none_or(|keep| keep > 0.0 && keep < 1.0), "must be above 0 and below 1"),
             in_range(
@@ -81,6 +76,13 @@ impl Options {
             in_range("patience", patience != Some(0), "must be at least 1"),
         ];
         checks.into_iter().flatten().collect()
+    }
+
+    /// The option that contradicts another.
+    #[must_use]
+    pub fn contradiction(&self) -> Option<Problem> {
+        let message = "must be below epochs, or no epoch has the full learning rate";
+        (self.warmup >= self.epochs.max(1)).then_some(Problem { option: "warmup", message })
     }
 
     /// An optimizer that has not yet seen a gradient.
@@ -155,14 +157,15 @@ mod tests {
             "lr",
             "weight_decay",
             "optimizer",
-            "warmup",
             "schedule",
             "ema",
             "label_smoothing",
             "patience",
         ];
         assert_eq!(named, all);
-        assert_eq!(self::options(6, 5, "constant").problems(), []);
+        assert_eq!(options.contradiction().map(|problem| problem.option), Some("warmup"));
+        let right = self::options(6, 5, "constant");
+        assert_eq!((right.problems(), right.contradiction()), (vec![], None));
     }
 
     /// PyTorch 2.14's rates, epoch by epoch:

@@ -76,7 +76,8 @@ mod tests {
         let (_dir, dataset) = numbered_dataset(&[0; 300], 8, 8); // image i equals image i + 251
         let seen = Seen::of(&Samples::new(dataset).expect("plain"));
         let (_dir, dataset) = numbered_dataset(&[0; 5], 8, 8);
-        let recipe = Recipe { samples: 12, transforms: vec![Transform::Resize(16)], seed: 1 };
+        let resize = Transform::Resize(16.try_into().expect("not 0"));
+        let recipe = Recipe { samples: 12, transforms: vec![resize], seed: 1 };
         let drawn = Samples::with_recipe(dataset, recipe).expect("makes sense");
         let overlap = seen.overlap(&drawn).expect("all of them");
         assert_eq!((overlap.shared, overlap.images, overlap.sample), (5, 5, 0));

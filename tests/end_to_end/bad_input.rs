@@ -35,6 +35,80 @@ fn all_problems_of_a_pipeline_are_reported_together() {
 }
 
 #[test]
+fn all_wrong_values_of_one_stage_are_reported_together() {
+    problems(
+        r#"
+stages:
+  a:
+    uses: command
+    with:
+      run: 5
+      deps: [..]
+      outs: { o: ../x, "a b": o }
+      timeout: soon
+      env: [A=B]
+"#,
+        [
+            "run: expected a line",
+            "`..` has no name",
+            "outs.o: leaves",
+            "\"a b\" cannot name an output",
+            "timeout: expected a number",
+            "`A=B` is no name",
+            "6 problems found",
+        ],
+    );
+    let wrong =
+        "epochs: many, batch: -1, lr: 0, schedule: linear, optimizer: { sgd: { momentum: 2 } }, ema: 1,";
+    let said = Workspace::new(&EXPERIMENT.replace("epochs: 2, batch: 16, lr: 0.001,", wrong));
+    let said = said.call(&["run", "pipeline.yaml"]).exits(2);
+    said.says([
+        "epochs: expected a whole number, found the text",
+        "batch: expected a whole number from 1",
+        "lr must be above 0",
+        "schedule: expected `constant`",
+        "optimizer momentum must be",
+        "ema must be",
+        "6 problems found",
+    ]);
+}
+
+#[test]
+fn images_too_small_for_a_network_are_told_where_they_are_made() {
+    for (right, wrong, texts) in [
+        (
+            "{ resized-crop: 32 }, { hflip: 0.5 }",
+            "{ resized-crop: 3 }, { hflip: 0.5 }",
+            [
+                "`train` needs images of at least 8 x 8 pixels, and `augmented` makes them 3 wide or high",
+                "yaml:11:",
+            ],
+        ),
+        (
+            "transforms: [ { resized-crop: 32 } ]",
+            "transforms: [ { resized-crop: 32 }, { resize: 7 } ]",
+            [
+                "`tune` needs images of at least 8 x 8 pixels, and `val_augmented` makes them 7 wide or high",
+                "yaml:15:",
+            ],
+        ),
+        (
+            "{ resize: 32 }",
+            "{ resize: 5 }",
+            [
+                "the network needs images of at least 8 x 8 pixels, and this makes them 5 wide or high",
+                "yaml:27:",
+            ],
+        ),
+    ] {
+        problems(&EXPERIMENT.replace(right, wrong), texts);
+    }
+    // What a network does not see may be as small as it likes.
+    let between = EXPERIMENT.replace("[ { resized-crop: 32 } ]", "[ { resize: 3 }, { resize: 32 } ]");
+    Workspace::new(&between).call(&["status", "pipeline.yaml"]).succeeds();
+}
+
+#[test]
 fn a_cycle_is_reported_with_its_path() {
     problems(
         r#"
@@ -114,9 +188,10 @@ stages:
     let made = pipeline.replace("- here.txt", "- data/p/other/o");
     let ws = Workspace::new(&made.replace("cat here.txt", "cat data/p/other/o"));
     ws.write("there.txt", "one");
-    ws.call(&["status", "pipeline.yaml"])
-        .succeeds()
-        .says(["data/p/other/o: No such file or directory (os error 2) (pipeline.yaml:11)"]);
+    let told = "data/p/other/o: there is no such file; what makes it must run first (pipeline.yaml:11)";
+    ws.call(&["status", "pipeline.yaml"]).succeeds().says([told]);
+    let ran = ws.run_with(&["--stage", "copy"]).failed(["copy"]);
+    assert!(ran.error().starts_with(told), "{}", ran.error());
     ws.run_with(&["--stage", "other"]).ran(["other"]);
     ws.run().ran(["copy"]);
 }
@@ -185,6 +260,37 @@ fn programs_are_told_of_problems_too() {
     }
     let said = ws.call(&["runs", "nobody", "--json"]).exits(2);
     assert!(said.out.contains(r#""event":"error""#) && said.out.contains("no run of `nobody`"), "{said:#?}");
+}
+
+#[test]
+fn programs_are_told_of_a_wrong_command_line_too() {
+    let ws = Workspace::new(EXPERIMENT);
+    let error = |words: &[&str]| {
+        let said = ws.call(words).exits(2);
+        assert!(said.err.starts_with("error: "), "{said:#?}");
+        let event: serde_json::Value = serde_json::from_str(&said.out).expect("one event");
+        assert_eq!((&event["event"], &event["problems"]), (&"error".into(), &serde_json::json!([])));
+        event["message"].as_str().expect("a text").to_owned()
+    };
+    assert_eq!(
+        error(&["run", "pipeline.yaml", "--json", "--jobs", "0"]),
+        "invalid value '0' for '--jobs <N>': write a whole number from 1; without the option it is as many as \
+         there are cores"
+    );
+    assert_eq!(
+        error(&["status", "--json"]),
+        "the following required arguments were not provided: <PIPELINE>"
+    );
+    assert_eq!(
+        error(&["run", "pipeline.yaml", "--json", "--keep-goin"]),
+        "unexpected argument '--keep-goin' found; tip: a similar argument exists: '--keep-going'"
+    );
+    assert_eq!(
+        error(&["status", "pipeline.yaml", "--json", "--set", "train"]),
+        "invalid value 'train' for '--set <KEY=VALUE>': `train` has no `=`; write STAGE.PARAMETER=VALUE or vars.NAME=VALUE"
+    );
+    assert_eq!(ws.call(&["status", "--jsn"]).exits(2).out, "");
+    assert!(ws.call(&["run", "--json", "--help"]).succeeds().out.starts_with("Bring every result"));
 }
 
 #[test]

@@ -185,10 +185,10 @@ stages:
     ws.write("note", "x");
     ws.write("pipeline.yaml", text.replace("FILE", &ws.path("note").display().to_string()));
     let ran = ws.run().failed(["second"]);
-    assert!(ran.error().contains("note: No such file or directory"), "{ran:#?}");
+    assert!(ran.error().contains("note: there is no such file; "), "{ran:#?}");
     assert!(ran.error().contains("kept for a look: log.txt in "), "{ran:#?}");
     ws.write("note", "x");
-    let why = "failed last time: note: No such file or directory";
+    let why = "failed last time: note: there is no such file; ";
     ws.call(&["status", "pipeline.yaml"]).succeeds().says([why]);
     ws.run().ran(["second"]);
     assert!(!ws.path("cache/failed/gone/second").exists());

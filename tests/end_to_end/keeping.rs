@@ -200,6 +200,22 @@ fn files_of_others_are_named_and_left_alone() {
     ws.call(&["cache", "verify", "--cache", "nowhere"]).exits(2).says(["nowhere: there is no cache"]);
 }
 
+#[test]
+fn a_cache_that_is_not_there_is_told_by_every_command_about_it() {
+    let ws = Workspace::new(CHANGING);
+    let told = "nowhere: there is no cache; `stlpipe run` makes one, and `--cache DIR` names another";
+    for words in [&["ls"][..], &["show", "00"], &["verify"], &["du"], &["gc"], &["restore"]] {
+        let said = ws.call(&[&["cache"], words, &["--cache", "nowhere"]].concat()).exits(2);
+        assert_eq!((said.out.as_str(), said.err.trim_end()), ("", format!("error: {told}").as_str()));
+    }
+    for command in ["ls", "verify", "du", "gc"] {
+        let said = ws.call(&["cache", command, "--json", "--cache", "nowhere"]).exits(2);
+        let event: serde_json::Value = serde_json::from_str(&said.out).expect("one event");
+        assert_eq!((&event["event"], &event["message"]), (&"error".into(), &told.into()));
+    }
+    assert!(!ws.path("nowhere").exists());
+}
+
 const CHANGING: &str = r#"
 name: changing
 stages:

@@ -158,3 +158,20 @@ fn a_copy_replaces_a_file_but_no_link_and_no_pipeline() {
     ws.call(&["cache", "verify"]).succeeds();
     ws.run().reused(["a", "b"]);
 }
+
+#[test]
+fn a_copy_goes_into_a_folder_that_is_there() {
+    let ws = one("mkdir d; echo 1 > d/x; echo 2 > o", "{ o: o, d: d/ }");
+    ws.run().ran(["a"]);
+    let get = |port: &str, to: &str| ws.call(&["get", "pipeline.yaml", port, "-o", to]);
+    for (port, to) in [("a.o", "copies/new/o"), ("a.d", "copies/new/d"), ("a.d", "copies/new/d/")] {
+        let told = format!("{to}: there is no folder `copies/new`; make it first, or name another path");
+        get(port, to).exits(2).says([&told]);
+    }
+    get("a.o", "pipeline.yaml/o").exits(2).says(["there is no folder `pipeline.yaml`"]);
+    assert!(!ws.path("copies").exists());
+    ws.write("copies/new/beside", "x");
+    get("a.o", "copies/new/o").succeeds();
+    get("a.d", "copies/new/d/").succeeds();
+    assert_eq!((ws.read("copies/new/o"), ws.read("copies/new/d/x")), ("2\n".into(), "1\n".into()));
+}

@@ -78,6 +78,23 @@ fn a_schedule_of_another_form_is_one_reason() {
 }
 
 #[test]
+fn a_value_that_a_setting_changes_inside_is_placed_there() {
+    let ws = Workspace::new(crate::incremental::EXPERIMENT);
+    ws.run_with(&["--stage", "train"]);
+    for (setting, reason) in [
+        ("train.schedule.step=3", r#"train.schedule "constant" -> {"step":3,"gamma":0.1}"#),
+        (
+            "train.optimizer.sgd.momentum=0.5",
+            r#"train.optimizer "adam" -> {"sgd":{"momentum":0.5,"nesterov":false}}"#,
+        ),
+    ] {
+        let told = format!("{reason} (--set {setting})");
+        ws.call(&["status", "pipeline.yaml", "--set", setting]).succeeds().says([&told]);
+        ws.call(&["why", "pipeline.yaml", "train", "--set", setting]).succeeds().says([&told]);
+    }
+}
+
+#[test]
 fn one_file_is_told_in_the_singular() {
     let ws = Workspace::new(PAIR);
     ws.run();

@@ -52,9 +52,6 @@ pub(in crate::cli) struct Args {
 pub(super) fn gc(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let store = args.folder.store()?;
     let rules = rules(args, &store)?;
-    if !store.root().is_dir() {
-        return Err(Failure::Usage(format!("{}: there is no cache", args.folder.cache.display())));
-    }
     let (collection, bin, emptied) = if args.delete {
         let swept =
             store.sweep(&rules, args.grace, |collection| collection.items.iter().map(line).collect())?;

@@ -55,8 +55,14 @@ struct Folder {
 }
 
 impl Folder {
+    /// The store, which must be there: an empty answer would hide that its name is mistyped.
     fn store(&self) -> Result<Store, Failure> {
-        Ok(Store::open(&self.cache)?)
+        let store = Store::open(&self.cache)?;
+        if store.root().is_dir() {
+            return Ok(store);
+        }
+        let remedy = "`stlpipe run` makes one, and `--cache DIR` names another";
+        Err(Failure::Usage(format!("{}: there is no cache; {remedy}", self.cache.display())))
     }
 }
 

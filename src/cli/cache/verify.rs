@@ -31,9 +31,6 @@ const PACE: Duration = Duration::from_secs(2);
 
 pub(super) fn verify(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let store = args.folder.store()?;
-    if !store.root().is_dir() {
-        return Err(Failure::Usage(format!("{}: there is no cache", args.folder.cache.display())));
-    }
     let told = Mutex::new(Instant::now());
     let report = store.verify(&|done, total| {
         if let Ok(mut told) = told.try_lock()

@@ -123,6 +123,7 @@ fn files_that_cannot_be_read_are_told_from_where_they_are_named() {
       |
     1 | extends: nothing.yaml
       |          ^^^^^^^^^^^^
+      = the path counts from the folder of the file that it stands in
     ");
     insta::assert_snapshot!(problems("extends: [a, b]\n"), @r"
     error: `extends` is the name of a file, and this is a list
@@ -133,9 +134,9 @@ fn files_that_cannot_be_read_are_told_from_where_they_are_named() {
     ");
     insta::assert_snapshot!(Files::of("extends: q.yaml\n").with("q.yaml", "extends: p.yaml\n").problems(&[]), @r"
     error: p.yaml extends itself through this
-     --> p.yaml:1:10
+     --> q.yaml:1:10
       |
-    1 | extends: q.yaml
+    1 | extends: p.yaml
       |          ^^^^^^
     ");
     insta::assert_snapshot!(Files::of("").with("p.yaml", b"name: x\nabout: \xff\n").problems(&[]), @r"

@@ -24,11 +24,11 @@ pub use self::process::kill_all as kill_all_programs;
 
 use self::process::Cut;
 use self::tree::{DiskError, files_below};
-use self::workspace::{Workspace, is_directory, stays_inside};
+use self::workspace::{INPUTS, Workspace, is_directory, stays_inside};
 use crate::engine::stage::{
     Complaint, Cost, Holds, Identity, Inputs, Job, OutputPort, Ports, Stage, StageError, StageKind,
 };
-use crate::pipeline::{Check, read_params};
+use crate::pipeline::{Check, NAME_RULE, is_name, read_params};
 
 /// What `uses: command` means.
 pub const KIND: StageKind = StageKind {
@@ -93,23 +93,26 @@ impl Check for Command {
             complaints.push(complain(&["run"], "run: there is nothing to run", None));
         }
         for (port, path) in &self.outs {
+            if !is_name(port) {
+                complaints.push(complain(
+                    &["outs", port],
+                    &format!("outs: {port:?} cannot name an output"),
+                    Some(NAME_RULE),
+                ));
+            }
+            if Path::new(&text(Path::new(path))).starts_with(INPUTS) {
+                complaints.push(complain(
+                    &["outs", port],
+                    &format!("outs.{port}: `{path}` lies among the inputs of the stage"),
+                    Some("let the command write it elsewhere; `in/` holds what it reads"),
+                ));
+            }
             if !stays_inside(Path::new(path)) {
                 let hint = "write a path relative to the clean directory, without `..`";
                 complaints.push(complain(
                     &["outs", port],
                     &format!("outs.{port}: leaves the clean directory"),
                     Some(hint),
-                ));
-            }
-        }
-        for (at, (port, path)) in self.outs.iter().enumerate() {
-            let twice = self.outs.iter().take(at).find(|(_, other)| share_files(path, other));
-            if let Some((other, _)) = twice {
-                let message = format!("outs.{port}: shares files with outs.{other}");
-                complaints.push(complain(
-                    &["outs", port],
-                    &message,
-                    Some("name each file in one output alone"),
                 ));
             }
         }
@@ -130,6 +133,29 @@ impl Check for Command {
         if self.timeout.is_some_and(|seconds| Duration::try_from_secs_f64(seconds).is_err() || seconds == 0.0)
         {
             complaints.push(complain(&["timeout"], "timeout: must be a number of seconds above 0", None));
+        }
+        complaints
+    }
+
+    fn check_together(&self) -> Vec<Complaint> {
+        let complain = |port: &str, message: String, hint: &str| Complaint {
+            path: vec!["outs".to_owned(), port.to_owned()],
+            message,
+            hint: Some(hint.to_owned()),
+        };
+        let mut complaints = Vec::new();
+        for (at, (port, path)) in self.outs.iter().enumerate() {
+            if let Some((other, _)) = self.outs.iter().take(at).find(|(_, other)| share_files(path, other)) {
+                let message = format!("outs.{port}: shares files with outs.{other}");
+                complaints.push(complain(port, message, "name each file in one output alone"));
+            }
+            let out = text(Path::new(path));
+            let is_inside = |dep: &PathBuf| Path::new(&text(place_of(dep))).starts_with(&out);
+            if !out.is_empty() && self.deps.iter().any(is_inside) {
+                let message =
+                    format!("outs.{port}: `{path}` is there before the command begins, as one of its deps");
+                complaints.push(complain(port, message, "let the command write it under another name"));
+            }
         }
         complaints
     }
@@ -179,11 +205,7 @@ impl Command {
     fn dependencies(&self) -> BTreeMap<String, PathBuf> {
         let mut files = BTreeMap::new();
         for path in &self.deps {
-            let name = if stays_inside(path) {
-                path.as_path()
-            } else {
-                Path::new(path.file_name().unwrap_or_default())
-            };
+            let name = place_of(path);
             if !path.is_dir() {
                 files.insert(text(name), path.clone());
                 continue;
@@ -219,8 +241,9 @@ impl Command {
     }
 
     /// Runs the program once, and takes its outputs.
-    fn run_in(&self, workspace: &Workspace<'_>, job: &dyn Job) -> Result<(), Failure> {
-        workspace.copy_in(&self.dependencies())?;
+    fn run_in(&self, workspace: &mut Workspace<'_>, job: &dyn Job) -> Result<(), Failure> {
+        let outs: Vec<&str> = self.outs.values().map(String::as_str).collect();
+        workspace.copy_in(&self.dependencies(), &outs)?;
         let mut program = self.program(workspace, job).map_err(Failure::Ours)?;
         let timeout = self.timeout.map(Duration::from_secs_f64);
         match process::run(&mut program, timeout, || job.interrupted(), |line| job.log(line)) {
@@ -301,8 +324,8 @@ impl Stage for Command {
     fn run(&self, job: &dyn Job) -> Result<(), StageError> {
         let attempts = u64::from(self.retries) + 1;
         for attempt in 1..=attempts {
-            let workspace = Workspace::create(job)?;
-            let what = match self.run_in(&workspace, job) {
+            let mut workspace = Workspace::create(job)?;
+            let what = match self.run_in(&mut workspace, job) {
                 Ok(()) => return Ok(()),
                 Err(Failure::Ours(error)) => return Err(error),
                 Err(Failure::Theirs(what)) => what,
@@ -322,6 +345,11 @@ impl Stage for Command {
         }
         unreachable!("there is at least one attempt")
     }
+}
+
+/// Where a declared file or directory appears in the clean directory.
+fn place_of(dep: &Path) -> &Path {
+    if stays_inside(dep) { dep } else { Path::new(dep.file_name().unwrap_or_default()) }
 }
 
 /// Whether one of two outputs lies within the other.

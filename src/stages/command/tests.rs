@@ -145,3 +145,55 @@ fn wrong_parameters_are_all_complained_about() {
     let places: Vec<_> = complaints.iter().map(|c| c.path.join(".")).collect();
     assert_eq!(places, ["run", "outs.o", "deps.0", "env.0", "timeout"]);
 }
+
+#[test]
+fn an_output_that_the_command_finds_there_is_refused() {
+    let told = |outs: &str, deps: &[&str]| {
+        let complaints = (KIND.read)(&json!({ "run": "true", "deps": deps, "outs": { "o": outs } })).err();
+        complaints.unwrap_or_default().into_iter().map(|c| c.message).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(
+        told("a", &["b", "./a"]),
+        "outs.o: `a` is there before the command begins, as one of its deps"
+    );
+    assert_eq!(
+        told("./a.py", &["/else/where/a.py"]),
+        "outs.o: `./a.py` is there before the command begins, as one of its deps"
+    );
+    assert_eq!(told("d/", &["d/a"]), "outs.o: `d/` is there before the command begins, as one of its deps");
+    assert_eq!(told("in/x", &[]), "outs.o: `in/x` lies among the inputs of the stage");
+    assert_eq!(told("./in/", &[]), "outs.o: `./in/` lies among the inputs of the stage");
+    for (outs, deps) in [("a", "b"), ("d/new", "d"), ("inner/x", "b"), ("b/", "a/b")] {
+        assert_eq!(told(outs, &[deps]), "");
+    }
+}
+
+#[test]
+fn what_was_copied_in_is_no_output_unless_the_command_has_written_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = folder.path().join("model");
+    std::fs::create_dir_all(model.join("out")).expect("made");
+    std::fs::write(model.join("a"), "old").expect("written");
+    std::fs::write(model.join("out/b"), "old").expect("written");
+    let made = |run: &str, out: &str| {
+        let job = TestJob::new();
+        command(&json!({ "run": run, "deps": [model], "outs": { "o": out } })).run(&job).map(|()| job)
+    };
+    for out in ["model/a", "model/out/"] {
+        let Err(StageError::Failed(error)) = made("true", out) else { panic!("nothing was made") };
+        let told = format!("`true`: the command made no `{out}`, output `o`: it is as `deps` brought it in");
+        assert_eq!(error.to_string(), told);
+    }
+    assert_eq!(made("printf new > model/a", "model/a").expect("made").bytes("o", ONLY_FILE), b"new");
+    assert_eq!(made("printf old > model/a", "model/a").expect("made").bytes("o", ONLY_FILE), b"old");
+    assert_eq!(made("mv model/out/b model/a", "model/a").expect("made").bytes("o", ONLY_FILE), b"old");
+    let job = made("printf new > model/out/c", "model/out/").expect("made");
+    assert_eq!((job.bytes("o", "b"), job.bytes("o", "c")), (b"old".to_vec(), b"new".to_vec()));
+}
+
+#[test]
+fn an_output_has_a_name_that_can_be_one() {
+    let complaints = (KIND.read)(&json!({ "run": "true", "outs": { "../x": "d/", "a b": "o" } })).err();
+    let told: Vec<_> = complaints.expect("complaints").into_iter().map(|c| c.message).collect();
+    assert_eq!(told, ["outs: \"../x\" cannot name an output", "outs: \"a b\" cannot name an output"]);
+}

@@ -4,10 +4,11 @@
 //! The directory is lent, and given back clean but for an empty `in/`, so that the next command need not make it anew.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use super::tree::{BadLink, Cause, DiskError, at, files_below, look};
 use crate::engine::stage::{Input, Job, ONLY_FILE, StageError};
@@ -20,6 +21,8 @@ pub struct Workspace<'a> {
     job: &'a dyn Job,
     path: PathBuf,
     is_kept: bool,
+    /// The files that were copied in where an output should be.
+    in_the_way: Vec<PathBuf>,
 }
 
 /// Why an output cannot be taken.
@@ -28,6 +31,9 @@ pub enum OutputError {
     /// The command did not make it.
     #[error("the command made no `{path}`, which it declares as output `{port}`")]
     Missing { port: String, path: String },
+    /// All there is was there before.
+    #[error("the command made no `{path}`, output `{port}`: it is as `deps` brought it in")]
+    Untouched { port: String, path: String },
     /// A directory where a file was declared.
     #[error("`{path}`, output `{port}`, is a directory; write `{path}/` to declare one")]
     Directory { port: String, path: String },
@@ -60,7 +66,7 @@ impl Workspace<'_> {
     /// # Errors
     /// If the disk refuses.
     pub fn create(job: &dyn Job) -> Result<Workspace<'_>, StageError> {
-        let workspace = Workspace { job, path: job.lend_folder()?, is_kept: false };
+        let workspace = Workspace { job, path: job.lend_folder()?, is_kept: false, in_the_way: Vec::new() };
         if job.inputs().is_empty() {
             match fs::remove_dir(workspace.path.join(INPUTS)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -83,17 +89,28 @@ impl Workspace<'_> {
         self.path.clone()
     }
 
-    /// Copies files in: a link would let the command change the original, and see what lies beside it.
+    /// Copies files in: a link would let the command change the original, and see what lies beside it. Those that lie
+    /// where an output should be get the time 0, so that it shows if the command writes them.
     ///
     /// # Errors
     /// If one cannot be read or the disk refuses.
-    pub fn copy_in(&self, files: &BTreeMap<String, PathBuf>) -> Result<(), DiskError> {
+    pub fn copy_in(&mut self, files: &BTreeMap<String, PathBuf>, outputs: &[&str]) -> Result<(), DiskError> {
         for (name, source) in files {
             let target = self.path().join(name);
             make_parent(&target)?;
             fs::copy(source, &target).map_err(at(source))?;
+            if outputs.iter().any(|output| target.starts_with(self.path().join(output))) {
+                File::open(&target).and_then(|file| file.set_modified(UNIX_EPOCH)).map_err(at(&target))?;
+                self.in_the_way.push(target);
+            }
         }
         Ok(())
+    }
+
+    /// Whether a file is one that was copied in, and nobody has written it since.
+    fn is_untouched(&self, file: &Path) -> bool {
+        let modified = || file.metadata().and_then(|metadata| metadata.modified());
+        self.in_the_way.iter().any(|copied| copied == file) && modified().is_ok_and(|time| time == UNIX_EPOCH)
     }
 
     /// Links the artifact bound to a port in as `in/<port>`, and tells the full path of that.
@@ -142,6 +159,9 @@ impl Workspace<'_> {
             (false, true) => Err(OutputError::File { port, path }),
             (false, false) if !metadata.is_file() => Err(OutputError::Kind { port, path: path.into() }),
             (false, false) => {
+                if self.is_untouched(&named) {
+                    return Err(OutputError::Untouched { port, path });
+                }
                 let file = if is_link { own_copy(&place)? } else { place };
                 Ok(BTreeMap::from([(ONLY_FILE.to_string(), file)]))
             }
@@ -156,7 +176,13 @@ impl Workspace<'_> {
                     }
                     files.insert(name.to_string(), own_copy(&file)?);
                 }
-                if files.is_empty() { Err(OutputError::Empty { port, path }) } else { Ok(files) }
+                if files.is_empty() {
+                    return Err(OutputError::Empty { port, path });
+                }
+                if files.values().all(|file| self.is_untouched(file)) {
+                    return Err(OutputError::Untouched { port, path });
+                }
+                Ok(files)
             }
         }
     }
