@@ -60,7 +60,8 @@ impl Outlook {
         let seconds = |earlier: &Earlier| seconds(earlier, growth.map(|growth| growth.length - from));
         // What a command does, only its own past can tell.
         let is_known_work = matches!(ports.inputs, Inputs::Fixed(_));
-        let nearest = || past.nearest(parts).filter(|_| is_known_work).and_then(seconds);
+        let has_pace = |earlier: &Earlier| is_known_work && seconds(earlier).is_some();
+        let nearest = || past.nearest(parts, has_pace).and_then(seconds);
         let has_other_length = |growth: &Growth| {
             let length = |parts: &KeyParts| parts.params.get(growth.by).cloned();
             last.is_some_and(|last| length(&last.parts) != length(parts))

@@ -149,11 +149,11 @@ impl<'a> Past<'a> {
         })
     }
 
-    /// Of all results of the same kind the one whose key differs in the fewest parts, the newest of several. Inputs
-    /// that are not known count for nothing.
-    pub(super) fn nearest(&self, parts: &KeyParts) -> Option<&Earlier> {
-        let known = self.of_kind(&parts.kind);
-        known.iter().min_by_key(|earlier| distance(parts, &earlier.parts))
+    /// Of the results of the same kind that serve a purpose the one whose key differs in the fewest parts, the newest of
+    /// several. Inputs that are not known count for nothing.
+    pub(super) fn nearest(&self, parts: &KeyParts, serves: impl Fn(&Earlier) -> bool) -> Option<&Earlier> {
+        let known = self.of_kind(&parts.kind).iter().filter(|earlier| serves(earlier));
+        known.min_by_key(|earlier| distance(parts, &earlier.parts))
     }
 
     fn former_self(&self, parts: &KeyParts) -> Option<&Earlier> {

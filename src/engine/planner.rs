@@ -228,7 +228,7 @@ impl<'a> Planner<'a> {
     pub fn nearest(&self, stage: &StageName, parts: &KeyParts) -> Option<Earlier> {
         let past = &self.explainer.past;
         let last = past.last_result(stage, parts).filter(|last| last.parts.kind == parts.kind);
-        let others = past.nearest(parts).cloned();
+        let others = past.nearest(parts, |_| true).cloned();
         last.into_iter().chain(others).min_by_key(|earlier| distance(parts, &earlier.parts))
     }
 
