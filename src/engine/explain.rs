@@ -103,7 +103,7 @@ impl<'a> Explainer<'a> {
             };
             reasons.push(reason);
         }
-        (reasons, complete)
+        (with_renamed_entries(reasons), complete)
     }
 
     /// How an input differs; `None` if it is not known yet.
@@ -221,6 +221,37 @@ impl<'a> Explainer<'a> {
         };
         Reason::File { param, name, change }
     }
+}
+
+/// Reasons in which an entry of a parameter that has gone, and one of the same value that was added, are one.
+fn with_renamed_entries(mut reasons: Vec<Reason>) -> Vec<Reason> {
+    while let Some((gone, added, renamed)) = renamed_entry(&reasons) {
+        reasons[gone] = renamed;
+        reasons.remove(added);
+    }
+    reasons
+}
+
+/// The positions of two reasons, and the one that both are.
+fn renamed_entry(reasons: &[Reason]) -> Option<(usize, usize, Reason)> {
+    reasons.iter().enumerate().find_map(|(gone, reason)| {
+        let Reason::Param { field: old, old: Some(was), new: None, .. } = reason else { return None };
+        let map = map_around(old)?;
+        reasons.iter().enumerate().find_map(|(added, reason)| match reason {
+            Reason::Param { field: new, old: None, new: Some(is), place }
+                if is == was && map_around(new) == Some(map) =>
+            {
+                let (old, new, place) = (old.clone(), new.clone(), place.clone());
+                Some((gone, added, Reason::Renamed { old, new, place }))
+            }
+            _ => None,
+        })
+    })
+}
+
+/// The parameter of which a field is an entry; `None` if it is a parameter itself, whose name is not the user's.
+fn map_around(field: &str) -> Option<&str> {
+    field.rsplit_once('.').map(|(map, _)| map).filter(|map| map.contains('.'))
 }
 
 /// Whether parameters have a value at a path.

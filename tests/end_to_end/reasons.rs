@@ -41,7 +41,7 @@ fn chain() -> Workspace {
 
 /// The lines of `status` without the times, which differ from machine to machine.
 #[track_caller]
-fn status(ws: &Workspace, words: &[&str]) -> Vec<String> {
+pub fn status(ws: &Workspace, words: &[&str]) -> Vec<String> {
     let said = ws.call(&[&["status", "pipeline.yaml"], words].concat()).succeeds();
     let plain = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -61,7 +61,7 @@ fn status(ws: &Workspace, words: &[&str]) -> Vec<String> {
 }
 
 #[track_caller]
-fn edit(ws: &Workspace, from: &str, to: &str) {
+pub fn edit(ws: &Workspace, from: &str, to: &str) {
     let text = ws.read("pipeline.yaml");
     assert_eq!(text.matches(from).count(), 1, "{from} in {text}");
     ws.write("pipeline.yaml", text.replace(from, to));
