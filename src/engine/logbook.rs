@@ -29,7 +29,8 @@ pub(super) fn enter<'a>(
         match result {
             Some(Record { key, .. }) => {
                 let state = if state == State::Done { Outcome::Done } else { Outcome::Reused };
-                stages.insert(name, RunEntry { key: *key, state });
+                let origins = planner.experiment.origins(id);
+                stages.insert(name, RunEntry { key: *key, state, origins });
             }
             None => drop(unfinished.insert(name, left(state))),
         }

@@ -178,7 +178,7 @@ impl<'a> Planner<'a> {
         match last {
             _ if key.is_some() && last_key == key => vec![Reason::Lost],
             Some(last) if key == Some(last.record.key) => vec![Reason::Lost],
-            Some(last) => self.explainer.changes(id, parts, &last.parts, results),
+            Some(last) => self.explainer.changes(id, parts, last, results),
             None if last_key.is_some() => vec![Reason::Forgotten],
             None => vec![Reason::FirstRun],
         }
