@@ -15,6 +15,7 @@ mod past;
 mod planner;
 mod reason;
 mod registry;
+mod renamed;
 mod run;
 pub mod stage;
 mod state;

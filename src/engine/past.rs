@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use super::Experiment;
 use super::key::KeyParts;
+use super::stage::Device;
 use crate::pipeline::StageName;
 use crate::store::{Digest, Origins, Record, RunEntry, RunLog, Store, Unfinished};
 
@@ -13,19 +14,19 @@ use crate::store::{Digest, Origins, Record, RunEntry, RunLog, Store, Unfinished}
 const LOGS: usize = 50;
 /// Results of one kind that are compared, newest first.
 const COMPARED: usize = 50;
-/// Stages no longer in the pipeline that are compared with a new one.
-const RENAMED: usize = 50;
 
 /// What is known of earlier runs of one pipeline, and of other results in the store.
 pub(super) struct Past<'a> {
-    experiment: &'a Experiment,
-    store: &'a Store,
+    pub(super) experiment: &'a Experiment,
+    pub(super) store: &'a Store,
+    pub(super) device: Device,
     /// The newest run of the pipeline.
     pub(super) last: Option<RunLog>,
     /// Whether failed attempts of the pipeline's stages have left anything.
     has_failures: bool,
     earlier: OnceLock<Vec<RunLog>>,
-    gone: OnceLock<Vec<Earlier>>,
+    /// What stages were in the newest run that have been renamed since.
+    pub(super) renamed: OnceLock<BTreeMap<StageName, (String, Earlier)>>,
     kinds: OnceLock<HashMap<String, Vec<Earlier>>>,
 }
 
@@ -50,11 +51,11 @@ impl Earlier {
 }
 
 impl<'a> Past<'a> {
-    pub(super) fn new(experiment: &'a Experiment, store: &'a Store) -> Past<'a> {
+    pub(super) fn new(experiment: &'a Experiment, store: &'a Store, device: Device) -> Past<'a> {
         let last = store.last_run(&experiment.pipeline.name);
         let has_failures = store.has_failures(&experiment.pipeline.name);
-        let (earlier, gone, kinds) = Default::default();
-        Past { experiment, store, last, has_failures, earlier, gone, kinds }
+        let (earlier, renamed, kinds) = Default::default();
+        Past { experiment, store, device, last, has_failures, earlier, renamed, kinds }
     }
 
     /// The key of the stage's newest result, as the log of runs has it: that of the newest run that names the stage.
@@ -81,15 +82,16 @@ impl<'a> Past<'a> {
         })
     }
 
-    /// The newest result of a stage. If the newest run does not name it, one that has gone from the pipeline since may
-    /// be so much alike that it must have been renamed: then whichever differs less.
-    pub(super) fn last_result(&self, stage: &StageName, parts: &KeyParts) -> Option<Earlier> {
-        let own = self.last_entry(stage.as_str()).and_then(|entry| self.logged(entry));
-        if self.last.as_ref().is_some_and(|run| run.stages.contains_key(stage.as_str())) {
-            return own;
-        }
-        let former = self.former_self(parts).cloned();
-        own.into_iter().chain(former).min_by_key(|earlier| distance(parts, &earlier.parts))
+    /// The newest result of a stage; if it was renamed since the newest run, that under its former name.
+    pub(super) fn last_result(&self, stage: &StageName) -> Option<Earlier> {
+        let is_named = self.last.as_ref().is_some_and(|run| run.stages.contains_key(stage.as_str()));
+        let former = if is_named { None } else { self.former_self(stage) };
+        former.map(|(_, then)| then.clone()).or_else(|| self.last_own(stage))
+    }
+
+    /// The newest result of a stage under its name.
+    pub(super) fn last_own(&self, stage: &StageName) -> Option<Earlier> {
+        self.logged(self.last_entry(stage.as_str())?)
     }
 
     /// The newest run in which a stage got a result, and where the stage read what that came from. A stage that was
@@ -120,16 +122,6 @@ impl<'a> Past<'a> {
     pub(super) fn nearest(&self, parts: &KeyParts, serves: impl Fn(&Earlier) -> bool) -> Option<&Earlier> {
         let known = self.of_kind(&parts.kind).iter().filter(|earlier| serves(earlier));
         known.min_by_key(|earlier| distance(parts, &earlier.parts))
-    }
-
-    fn former_self(&self, parts: &KeyParts) -> Option<&Earlier> {
-        let gone = self.gone.get_or_init(|| {
-            let stages = self.last.iter().flat_map(|run| &run.stages);
-            let gone = stages.filter(|(name, _)| self.experiment.pipeline.id(name).is_none());
-            gone.take(RENAMED).filter_map(|(_, entry)| self.logged(entry)).collect()
-        });
-        let nearest = gone.iter().min_by_key(|earlier| distance(parts, &earlier.parts))?;
-        are_alike(parts, &nearest.parts).then_some(nearest)
     }
 
     /// The runs of the pipeline, newest first; of those before the last one none is read before it is asked for.

@@ -329,5 +329,5 @@ fn a_stage_that_was_left_out_of_a_run_is_compared_with_its_last_result() {
     let planner = Planner::new(&experiment, &store, bench.device, BTreeSet::new());
     let (name, decision) = planner.plan(&experiment.everything()).steps.pop().unwrap();
     assert!(decision.outlook.seconds.is_some(), "the time that it took");
-    assert!(planner.last_good(&name, &decision).is_some());
+    assert!(planner.last_good(&name).is_some());
 }

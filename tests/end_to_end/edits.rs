@@ -125,6 +125,57 @@ fn other_files_of_a_command_are_told_as_they_are_named() {
 }
 
 #[test]
+fn one_stage_that_is_gone_is_the_former_self_of_one_alone() {
+    let stage = |name: &str, run: &str| {
+        format!("  {name}: {{ uses: command, with: {{ run: [sh, -c, {run}], outs: {{ o: o }} }} }}\n")
+    };
+    let ws = Workspace::new(&format!("stages:\n{}", stage("a", "echo a > o")));
+    ws.run().ran(["a"]);
+    let (b, c) = (stage("b", "echo b > o"), stage("c", "exit 3"));
+    ws.write("pipeline.yaml", format!("stages:\n{b}{c}"));
+    let told = [
+        "b will run b.run.2 \"echo a > o\" -> \"echo b > o\" (pipeline.yaml:2)",
+        "c will run first run",
+        "2 of 2 stages to run",
+    ];
+    assert_eq!(status(&ws, &[])[..2], told[..2]);
+    // What b was once does not come to be what c was when b is done and c has failed.
+    ws.run_with(&["--keep-going"]).failed(["c"]);
+    assert_eq!(status(&ws, &[])[..2], ["b up to date", "c will run first run"]);
+    // The nearest has it, whichever comes first.
+    let ws = Workspace::new(&format!("stages:\n{}", stage("a", "echo a > o")));
+    ws.run().ran(["a"]);
+    let far = stage("b", "echo b > o").replace("[sh,", "[bash,");
+    ws.write("pipeline.yaml", format!("stages:\n{far}{}", stage("c", "echo c > o")));
+    assert_eq!(
+        status(&ws, &[])[..2],
+        ["b will run first run", "c will run c.run.2 \"echo a > o\" -> \"echo c > o\" (pipeline.yaml:3)"]
+    );
+}
+
+#[test]
+fn a_renamed_stage_that_failed_keeps_its_reason_although_its_input_is_another_by_now() {
+    let pipeline = "stages:
+  a: { uses: command, with: { run: echo a > o, outs: { o: o } } }
+  b: { uses: command, in: { x: a }, with: { run: cp in/x o, outs: { o: o } } }
+";
+    let ws = Workspace::new(pipeline);
+    ws.run().ran(["a", "b"]);
+    ws.write(
+        "pipeline.yaml",
+        pipeline.replace("echo a", "echo aa").replace("b:", "c:").replace("cp in/x o", "exit 3"),
+    );
+    let edited = "c.run \"cp in/x o\" -> \"exit 3\" (pipeline.yaml:3)";
+    assert_eq!(status(&ws, &[])[1..3], [&format!("c will run {edited}"), "depends on a"]);
+    ws.run().failed(["c"]);
+    let input = "input x changed: a.run \"echo a > o\" -> \"echo aa > o\" (pipeline.yaml:2)";
+    let told = [&format!("c will run {input}"), edited];
+    assert_eq!(status(&ws, &[])[1..3], told);
+    ws.run().failed(["c"]);
+    assert_eq!(status(&ws, &[])[1..3], told);
+}
+
+#[test]
 fn a_stage_that_is_read_in_place_of_one_that_is_gone_did_not_make_other_bytes() {
     let ws = Workspace::new(
         "stages:

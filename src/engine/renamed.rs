@@ -1,0 +1,78 @@
+//! Finds out which stage of the newest run a stage is that the run does not name, because it was renamed: the one that
+//! has gone and is most alike. Nobody else can be that stage. What follows from it is decided elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Experiment;
+use super::key::KeyParts;
+use super::past::{Earlier, Past, are_alike, distance};
+use super::stage::Device;
+use crate::pipeline::{StageId, StageName};
+use crate::store::{RunLog, Store};
+
+/// Stages no longer in the pipeline that are compared with new ones.
+const GONE: usize = 50;
+
+impl Past<'_> {
+    /// What the stage was called in the newest run, with its result then, if it was renamed since.
+    pub(super) fn former_self(&self, stage: &StageName) -> Option<&(String, Earlier)> {
+        self.renamed.get_or_init(|| self.find_renamed()).get(stage)
+    }
+
+    /// The stages that were renamed since the newest run, and what each was then.
+    fn find_renamed(&self) -> BTreeMap<StageName, (String, Earlier)> {
+        let Experiment { pipeline, .. } = self.experiment;
+        let Some(run) = &self.last else { return BTreeMap::new() };
+        let gone = run.stages.keys().filter(|name| pipeline.id(name).is_none()).take(GONE);
+        let gone: Vec<(&String, Earlier)> =
+            gone.filter_map(|name| Some((name, self.result_in(run, name)?))).collect();
+        let new = pipeline.ids().filter(|id| !run.stages.contains_key(pipeline.stage(*id).name.as_str()));
+        let new: Vec<StageId> = new.filter(|_| !gone.is_empty()).collect();
+        let mut pairs = Vec::new();
+        for id in new {
+            let parts = parts_after(run, id, self.experiment, self.store, self.device);
+            let own = self.last_own(&pipeline.stage(id).name);
+            let own = own.map_or(usize::MAX, |own| distance(&parts, &own.parts));
+            for (at, (_, then)) in
+                gone.iter().enumerate().filter(|(_, (_, then))| are_alike(&parts, &then.parts))
+            {
+                let pair = (distance(&parts, &then.parts), id, at);
+                // A stage that was left out for a while is no other if it is as much like itself.
+                pairs.extend((pair.0 < own).then_some(pair));
+            }
+        }
+        pairs.sort_unstable();
+        let mut taken = BTreeSet::new();
+        let mut renamed = BTreeMap::new();
+        for (_, id, at) in pairs {
+            let name = &pipeline.stage(id).name;
+            if !renamed.contains_key(name) && taken.insert(at) {
+                let (former, then) = &gone[at];
+                renamed.insert(name.clone(), ((*former).clone(), then.clone()));
+            }
+        }
+        renamed
+    }
+}
+
+/// The parts of a stage's key with the inputs that it would have had after a run, as far as the run had them: what has
+/// changed before a stage since does not make it another.
+fn parts_after(
+    run: &RunLog,
+    id: StageId,
+    experiment: &Experiment,
+    store: &Store,
+    device: Device,
+) -> KeyParts {
+    let decl = experiment.pipeline.stage(id);
+    let inputs = decl.inputs.iter().filter_map(|(port, source)| {
+        let record = store.record(&run.stages.get(source.stage.as_str())?.key)?;
+        Some((port.clone(), record.outputs.get(&source.port)?.digest))
+    });
+    let identity = decl.stage.identity();
+    let files =
+        identity.files.iter().filter_map(|(name, path)| Some((name.clone(), store.digest_of(path).ok()?)));
+    let (inputs, files) = (inputs.collect(), files.collect());
+    let kind = experiment.registry.kind(&decl.kind);
+    KeyParts::new((kind.name, kind.version), identity, inputs, files, device)
+}
