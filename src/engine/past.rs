@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use super::Experiment;
 use super::key::KeyParts;
+use super::renamed::former_run;
 use super::stage::Device;
 use crate::pipeline::StageName;
 use crate::store::{Digest, Origins, Record, RunEntry, RunLog, Store, Unfinished};
@@ -20,7 +21,7 @@ pub(super) struct Past<'a> {
     pub(super) experiment: &'a Experiment,
     pub(super) store: &'a Store,
     pub(super) device: Device,
-    /// The newest run of the pipeline.
+    /// The newest run of the pipeline; if it never ran, that of the one that it was before it was renamed.
     pub(super) last: Option<RunLog>,
     /// Whether failed attempts of the pipeline's stages have left anything.
     has_failures: bool,
@@ -53,6 +54,7 @@ impl Earlier {
 impl<'a> Past<'a> {
     pub(super) fn new(experiment: &'a Experiment, store: &'a Store, device: Device) -> Past<'a> {
         let last = store.last_run(&experiment.pipeline.name);
+        let last = last.or_else(|| former_run(experiment, store, device));
         let has_failures = store.has_failures(&experiment.pipeline.name);
         let (earlier, renamed, kinds) = Default::default();
         Past { experiment, store, device, last, has_failures, earlier, renamed, kinds }
@@ -67,6 +69,12 @@ impl<'a> Past<'a> {
         self.runs().find_map(|run| run.stages.get(stage))
     }
 
+    /// What the pipeline was called when it last ran, if it has never run under its name.
+    pub(super) fn former_pipeline(&self) -> Option<&str> {
+        let name = &self.last.as_ref()?.pipeline;
+        (*name != self.experiment.pipeline.name).then_some(name)
+    }
+
     /// Why the last attempt of the stage failed, if it did: what it left says so, or else the newest run.
     pub(super) fn failure(&self, stage: &str) -> Option<String> {
         let own = |run: &RunLog| run.stages.get(stage).is_some_and(RunEntry::is_own);
@@ -78,7 +86,8 @@ impl<'a> Past<'a> {
         let left = if self.has_failures { why() } else { None };
         left.or_else(|| {
             let how = self.last.as_ref()?.unfinished.get(stage)?;
-            (*how == Unfinished::Failed).then(|| "nothing is left that says why".to_owned())
+            let has_failed = *how == Unfinished::Failed && self.former_pipeline().is_none();
+            has_failed.then(|| "nothing is left that says why".to_owned())
         })
     }
 
@@ -126,7 +135,8 @@ impl<'a> Past<'a> {
 
     /// The runs of the pipeline, newest first; of those before the last one none is read before it is asked for.
     fn runs(&self) -> impl Iterator<Item = &RunLog> {
-        let read = || self.store.last_runs(&self.experiment.pipeline.name, LOGS);
+        let name = self.former_pipeline().unwrap_or(&self.experiment.pipeline.name);
+        let read = || self.store.last_runs(name, LOGS);
         let earlier = std::iter::once_with(move || self.earlier.get_or_init(read)).flatten().skip(1);
         self.last.iter().chain(earlier)
     }

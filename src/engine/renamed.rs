@@ -1,5 +1,5 @@
-//! Finds out which stage of the newest run a stage is that the run does not name, because it was renamed: the one that
-//! has gone and is most alike. Nobody else can be that stage. What follows from it is decided elsewhere.
+//! Finds out what was renamed: which stage of the newest run a stage was that the run does not name, and which
+//! pipeline one was that never ran. What follows from it is decided elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +12,8 @@ use crate::store::{RunLog, Store};
 
 /// Stages no longer in the pipeline that are compared with new ones.
 const GONE: usize = 50;
+/// Pipelines with the same stages that are compared with a new one.
+const PIPELINES: usize = 20;
 
 impl Past<'_> {
     /// What the stage was called in the newest run, with its result then, if it was renamed since.
@@ -53,6 +55,30 @@ impl Past<'_> {
         }
         renamed
     }
+}
+
+/// The newest run of the pipeline that one was which never ran under its name: of those with which it shares three of four
+/// stages, by name and nearly the same, the one that is most alike, or else the newest.
+pub(super) fn former_run(experiment: &Experiment, store: &Store, device: Device) -> Option<RunLog> {
+    let Experiment { pipeline, .. } = experiment;
+    let are_most = |stages: usize| stages * 4 >= pipeline.stages.len() * 3;
+    let edits = |run: &RunLog| {
+        let (mut edits, mut alike) = (0, 0);
+        for id in pipeline.ids() {
+            let parts = parts_after(run, id, experiment, store, device);
+            let entry = run.stages.get(pipeline.stage(id).name.as_str());
+            let then = entry.and_then(|entry| Earlier::of(store.record(&entry.key)?));
+            let then = then.filter(|then| are_alike(&parts, &then.parts));
+            alike += usize::from(then.is_some());
+            edits += then.map_or(parts.leaves().len(), |then| distance(&parts, &then.parts));
+        }
+        are_most(alike).then_some(edits)
+    };
+    let names_most = |run: &RunLog| {
+        are_most(pipeline.stages.iter().filter(|decl| run.stages.contains_key(decl.name.as_str())).count())
+    };
+    let runs = store.newest_runs().into_iter().filter(names_most).take(PIPELINES);
+    runs.filter_map(|run| Some((edits(&run)?, run))).min_by_key(|(edits, _)| *edits).map(|(_, run)| run)
 }
 
 /// The parts of a stage's key with the inputs that it would have had after a run, as far as the run had them: what has

@@ -2,6 +2,7 @@
 //! compared with.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -110,10 +111,12 @@ impl RunLog {
     /// Whether it ended with the same results as another, read from the same places, and left the same stages without.
     #[must_use]
     pub fn ended_like(&self, other: &RunLog) -> bool {
-        let entries = |log: &'_ RunLog| -> BTreeMap<String, RunEntry> {
+        let entries = |log: &RunLog| -> BTreeMap<String, RunEntry> {
             log.stages.iter().map(|(name, entry)| (name.clone(), entry.clone().taken_over())).collect()
         };
-        self.unfinished == other.unfinished && entries(self) == entries(other)
+        self.pipeline == other.pipeline
+            && self.unfinished == other.unfinished
+            && entries(self) == entries(other)
     }
 
     /// Whether it got a result of every stage.
@@ -144,6 +147,19 @@ impl Store {
     pub fn last_runs(&self, pipeline: &str, count: usize) -> Vec<RunLog> {
         let logs = list(&self.runs_dir(pipeline)).unwrap_or_default();
         logs.iter().rev().filter_map(|path| sealed::read(path)).take(count).collect()
+    }
+
+    /// The newest run of every pipeline, newest first, of those whose log can be read.
+    #[must_use]
+    pub fn newest_runs(&self) -> Vec<RunLog> {
+        let newest = |logs: Vec<PathBuf>| {
+            logs.iter().rev().find_map(|path| Some((path.file_name()?.to_owned(), sealed::read(path)?)))
+        };
+        let folders = list(&self.root.join("runs")).unwrap_or_default();
+        let mut runs: Vec<(OsString, RunLog)> =
+            folders.iter().filter_map(|folder| newest(list(folder).ok()?)).collect();
+        runs.sort_by(|(a, _), (b, _)| b.cmp(a));
+        runs.into_iter().map(|(_, run)| run).collect()
     }
 
     /// The name of the newest log of a pipeline.
@@ -217,6 +233,8 @@ mod tests {
         assert_eq!(store.last_run("b").map(|run| run.started), Some(2));
         let newest: Vec<u64> = store.last_runs("a", 2).iter().map(|run| run.started).collect();
         assert_eq!(newest, [3, 1]);
+        let newest: Vec<u64> = store.newest_runs().iter().map(|run| run.started).collect();
+        assert_eq!(newest, [3, 2]);
         let all: Vec<u64> = store.runs().expect("readable").iter().map(|run| run.log.started).collect();
         assert_eq!(all, [1, 2, 3]);
     }

@@ -176,6 +176,42 @@ fn a_renamed_stage_that_failed_keeps_its_reason_although_its_input_is_another_by
 }
 
 #[test]
+fn a_renamed_pipeline_is_compared_with_its_former_self() {
+    let pipeline = "name: old
+stages:
+  a: { uses: command, with: { run: echo a > o, outs: { o: o } } }
+  b: { uses: command, in: { x: a }, with: { run: cp in/x o, outs: { o: o } } }
+  c: { uses: command, in: { x: b }, with: { run: cat in/x in/x > o, outs: { o: o } } }
+";
+    let ws = Workspace::new(pipeline);
+    ws.run().ran(["a", "b", "c"]);
+    ws.write("pipeline.yaml", pipeline.replace("name: old", "name: new").replace("echo a", "echo b"));
+    let edited = "a.run \"echo a > o\" -> \"echo b > o\" (pipeline.yaml:3)";
+    assert_eq!(
+        status(&ws, &[])[..4],
+        [
+            &format!("a will run {edited}"),
+            "compared with the results of old, as this pipeline never ran",
+            "b will run depends on a",
+            "c will run depends on b",
+        ]
+    );
+    assert_eq!(ws.run().ran(["a", "b", "c"]).reasons("c"), [format!("input x changed: {edited}")]);
+    // Nor is it forgotten by a failure.
+    let third = pipeline.replace("name: old", "name: third").replace("echo a", "echo b");
+    ws.write(
+        "pipeline.yaml",
+        third.replace("in: { x: b }, with: { run: cat in/x in/x > o", "in: { x: b }, with: { run: exit 3"),
+    );
+    ws.run().failed(["c"]);
+    let edited = "c.run \"cat in/x in/x > o\" -> \"exit 3\" (pipeline.yaml:5)";
+    assert_eq!(status(&ws, &[])[2], format!("c will run {edited}"));
+    // What only happens to lie in the same store was never the same.
+    ws.write("pipeline.yaml", "name: other\nstages:\n  a: { uses: command, with: { run: \"true\" } }\n");
+    assert_eq!(status(&ws, &[])[0], "a will run first run");
+}
+
+#[test]
 fn a_stage_that_is_read_in_place_of_one_that_is_gone_did_not_make_other_bytes() {
     let ws = Workspace::new(
         "stages:
