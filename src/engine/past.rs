@@ -27,7 +27,7 @@ pub(super) struct Past<'a> {
     has_failures: bool,
     earlier: OnceLock<Vec<RunLog>>,
     /// What stages were in the newest run that have been renamed since.
-    pub(super) renamed: OnceLock<BTreeMap<StageName, (String, Earlier)>>,
+    pub(super) renamed: BTreeMap<StageName, (String, Earlier)>,
     kinds: OnceLock<HashMap<String, Vec<Earlier>>>,
 }
 
@@ -57,7 +57,10 @@ impl<'a> Past<'a> {
         let last = last.or_else(|| former_run(experiment, store, device));
         let has_failures = store.has_failures(&experiment.pipeline.name);
         let (earlier, renamed, kinds) = Default::default();
-        Past { experiment, store, device, last, has_failures, earlier, renamed, kinds }
+        let mut past = Past { experiment, store, device, last, has_failures, earlier, renamed, kinds };
+        // Not when it is first asked for: hashing a file shares its work, and whoever takes a part may ask the same.
+        past.renamed = past.find_renamed();
+        past
     }
 
     /// The key of the stage's newest result, as the log of runs has it: that of the newest run that names the stage.

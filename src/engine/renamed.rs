@@ -18,31 +18,34 @@ const PIPELINES: usize = 20;
 impl Past<'_> {
     /// What the stage was called in the newest run, with its result then, if it was renamed since.
     pub(super) fn former_self(&self, stage: &StageName) -> Option<&(String, Earlier)> {
-        self.renamed.get_or_init(|| self.find_renamed()).get(stage)
+        self.renamed.get(stage)
     }
 
     /// The stages that were renamed since the newest run, and what each was then.
-    fn find_renamed(&self) -> BTreeMap<StageName, (String, Earlier)> {
+    pub(super) fn find_renamed(&self) -> BTreeMap<StageName, (String, Earlier)> {
         let Experiment { pipeline, .. } = self.experiment;
         let Some(run) = &self.last else { return BTreeMap::new() };
         let gone = run.stages.keys().filter(|name| pipeline.id(name).is_none()).take(GONE);
         let gone: Vec<(&String, Earlier)> =
             gone.filter_map(|name| Some((name, self.result_in(run, name)?))).collect();
-        let new = pipeline.ids().filter(|id| !run.stages.contains_key(pipeline.stage(*id).name.as_str()));
-        let new: Vec<StageId> = new.filter(|_| !gone.is_empty()).collect();
+        if gone.is_empty() {
+            return BTreeMap::new();
+        }
+        let is_new = |id: &StageId| !run.stages.contains_key(pipeline.stage(*id).name.as_str());
         let mut pairs = Vec::new();
-        for id in new {
+        for id in pipeline.ids().filter(is_new) {
             let parts = parts_after(run, id, self.experiment, self.store, self.device);
             let own = self.last_own(&pipeline.stage(id).name);
             let own = own.map_or(usize::MAX, |own| distance(&parts, &own.parts));
-            for (at, (_, then)) in
-                gone.iter().enumerate().filter(|(_, (_, then))| are_alike(&parts, &then.parts))
-            {
-                let pair = (distance(&parts, &then.parts), id, at);
+            for (at, (_, then)) in gone.iter().enumerate() {
+                let edits = distance(&parts, &then.parts);
                 // A stage that was left out for a while is no other if it is as much like itself.
-                pairs.extend((pair.0 < own).then_some(pair));
+                if are_alike(&parts, &then.parts) && edits < own {
+                    pairs.push((edits, id, at));
+                }
             }
         }
+        // The nearest first.
         pairs.sort_unstable();
         let mut taken = BTreeSet::new();
         let mut renamed = BTreeMap::new();

@@ -176,6 +176,26 @@ fn a_renamed_stage_that_failed_keeps_its_reason_although_its_input_is_another_by
 }
 
 #[test]
+fn many_renamed_stages_are_told_apart_by_the_files_that_they_read() {
+    let stage = |name: &str, file: usize, run: &str| {
+        format!(
+            "  {name}{file}: {{ uses: command, with: {{ run: {run} f{file} > o, outs: {{ o: o }}, deps: [f{file}] }} }}\n"
+        )
+    };
+    let stages = |name: &str, run: &str| (0..20).map(|file| stage(name, file, run)).collect::<String>();
+    let ws = Workspace::new(&format!("stages:\n{}", stages("a", "head -c 9")));
+    for file in 0..20u8 {
+        ws.write(&format!("f{file}"), [file; 16]);
+    }
+    assert_eq!(ws.call(&["run", "pipeline.yaml"]).code, Some(0));
+    ws.write("pipeline.yaml", format!("stages:\n{}", stages("b", "tail -c 9")));
+    let told = status(&ws, &[]);
+    for (line, stage) in told[..20].iter().zip(2..) {
+        assert!(line.contains(&format!("(pipeline.yaml:{stage})")), "{told:#?}");
+    }
+}
+
+#[test]
 fn a_renamed_pipeline_is_compared_with_its_former_self() {
     let pipeline = "name: old
 stages:
