@@ -157,7 +157,7 @@ impl<'a> StageView<'a> {
         let name = &experiment.pipeline.stage(target.id).name;
         let record = match &decision.verdict {
             Verdict::Reuse(record) => Some((**record).clone()),
-            Verdict::Run(_) => planner.last_good(name, &decision),
+            Verdict::Run(_) => planner.last_good(name),
         };
         let history = record.as_ref().and_then(|record| History::of(record, store));
         let left = store.aside(&experiment.pipeline.name, name.as_str());

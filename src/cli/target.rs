@@ -64,7 +64,7 @@ pub(super) fn result(
         return Ok(Arc::unwrap_or_clone(record));
     }
     let file = experiment.pipeline.file.display();
-    let older = match planner.last_good(name, &decision) {
+    let older = match planner.last_good(name) {
         Some(record) if or_last => return Ok(record),
         Some(_) => {
             let port = target.port.or(decl.ports.outputs.first()).map_or("", |port| &port.name);

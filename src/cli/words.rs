@@ -44,7 +44,10 @@ pub(super) fn about(seconds: f64) -> String {
 pub(super) fn remarks(outlook: &Outlook) -> impl Iterator<Item = String> {
     let anew = outlook.anew.map(|why| format!("starts anew, because {why}"));
     let failed = outlook.failed.as_ref().map(|why| format!("failed last time: {why}"));
-    outlook.goes_on.map(|from| from.to_string()).into_iter().chain(anew).chain(failed)
+    let compared = outlook.compared_with.as_ref();
+    let compared =
+        compared.map(|with| format!("compared with the results of {with}, as this pipeline never ran"));
+    outlook.goes_on.map(|from| from.to_string()).into_iter().chain(anew).chain(failed).chain(compared)
 }
 
 /// `just now`, `5 min ago`, `3 h ago`, `2 days ago`.

@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Experiment;
 use super::key::{Difference, KeyParts};
 use super::outside::param_naming;
-use super::past::{Earlier, Past};
+use super::past::{Earlier, Past, are_alike};
 use super::reason::{Cause, Causes, FileChange, InputChange, Reason};
-use crate::pipeline::StageId;
+use crate::pipeline::{Source, StageId};
 use crate::store::{Digest, Record};
 
 /// How many changes before an input are told.
@@ -43,7 +43,7 @@ impl<'a> Explainer<'a> {
         &self,
         id: StageId,
         parts: &KeyParts,
-        earlier: &KeyParts,
+        earlier: &Earlier,
         results: &Results,
     ) -> Vec<Reason> {
         self.reasons(id, parts, earlier, results, 0).0
@@ -54,13 +54,13 @@ impl<'a> Explainer<'a> {
         &self,
         id: StageId,
         parts: &KeyParts,
-        earlier: &KeyParts,
+        earlier: &Earlier,
         results: &Results,
         depth: usize,
     ) -> (Vec<Reason>, bool) {
         let decl = self.experiment.pipeline.stage(id);
-        let differences = parts.changes(earlier);
-        let other_kind = parts.kind != earlier.kind;
+        let differences = parts.changes(&earlier.parts);
+        let other_kind = parts.kind != earlier.parts.kind;
         let mut reasons = Vec::with_capacity(differences.len());
         let mut complete = true;
         for Difference { path, old, new } in differences {
@@ -72,19 +72,10 @@ impl<'a> Explainer<'a> {
                     new: new.unwrap_or_default(),
                     place: self.experiment.pipeline.place_of_kind(&decl.name),
                 },
-                // Versions and parameters of different kinds have nothing to do with each other.
-                ["version"] | ["params", ..] if other_kind => continue,
+                // Of different kinds these have nothing to do with each other.
+                ["version" | "params" | "files" | "device", ..] if other_kind => continue,
                 ["version"] => Reason::Version,
-                ["params", param @ ..] if new.is_none() && is_given(&decl.stage.params(), param) => {
-                    let field = format!("{}.{}", decl.name, param.join("."));
-                    Reason::Idle { field, old: old.unwrap_or_default() }
-                }
-                ["params", param @ ..] => Reason::Param {
-                    field: format!("{}.{}", decl.name, param.join(".")),
-                    old,
-                    new,
-                    place: self.experiment.pipeline.place(&decl.name, param),
-                },
+                ["params", param @ ..] => self.param(id, earlier, param, (old, new)),
                 ["inputs", port] => {
                     let digest = |text: Option<String>| text.and_then(|digits| digits.parse().ok());
                     match self.input((id, earlier), port, (digest(old), digest(new)), results, depth) {
@@ -95,21 +86,24 @@ impl<'a> Explainer<'a> {
                         None => continue,
                     }
                 }
-                ["files", name] => self.file(id, name, old.is_some(), new.is_some()),
+                ["files", name] => self.file(id, earlier, name, (old.is_some(), new.is_some())),
                 _ => Reason::Device {
                     old: old.unwrap_or("any".to_owned()),
                     new: new.unwrap_or("any".to_owned()),
                 },
             };
-            reasons.push(reason);
+            // What a parameter and the file that it names tell may be the same edit.
+            if !reasons.contains(&reason) {
+                reasons.push(reason);
+            }
         }
-        (reasons, complete)
+        (with_renamed_entries(reasons), complete)
     }
 
     /// How an input differs; `None` if it is not known yet.
     fn input(
         &self,
-        (id, earlier): (StageId, &KeyParts),
+        (id, earlier): (StageId, &Earlier),
         port: &str,
         (old, new): (Option<Digest>, Option<Digest>),
         results: &Results,
@@ -123,62 +117,53 @@ impl<'a> Explainer<'a> {
         let Some(old) = old else {
             return Some((InputChange::Bound { source: name, place: place() }, true));
         };
-        let maker = self.past.who_made(source.id, &source.port, &old);
-        let former =
-            if maker.is_none() { self.former_source((id, &earlier.key()), &old, &name) } else { None };
-        if let Some(old) = former {
-            return Some((InputChange::Rebound { old, new: name, place: place() }, true));
-        }
-        // If the log still says under which key the old bytes were made, that may be the key of the new ones: then they
-        // have been overwritten by them.
-        let key = maker.is_none().then(|| self.past.key_read_by(id, &earlier.key(), source.id)).flatten();
-        let maker = maker.or_else(|| {
-            let now = results[source.id.0].as_deref().filter(|now| key == Some(now.key));
-            now.cloned().and_then(Earlier::of)
-        });
         let asked = (source.id, source.port.clone(), old);
-        let (causes, told) = self.causes(asked, maker, results, depth);
+        let read = self.past.run_of(&decl.name, &earlier.record.key);
+        let read = read.and_then(|(run, origins)| Some((run, origins.inputs.get(port)?)));
+        let Some((run, former)) = read else {
+            return Some((InputChange::Bytes { source: name, causes: Causes::default() }, true));
+        };
+        let (stage, former_port) = former.split_once('.').unwrap_or((former, ""));
+        let then = self.past.result_in(run, stage);
+        if !self.is_same_output((stage, former_port), then.as_ref(), source, results) {
+            return Some((InputChange::Rebound { old: former.clone(), new: name, place: place() }, true));
+        }
+        let (causes, told) = self.causes(asked, then, results, depth);
         Some((InputChange::Bytes { source: name, causes }, told))
     }
 
-    /// Another output of this pipeline that an input with these bytes can have come from when a stage got a result.
-    fn former_source(&self, (id, result): (StageId, &Digest), bytes: &Digest, now: &str) -> Option<String> {
-        let Experiment { pipeline, graph, .. } = self.experiment;
-        let sources = self.past.sources_of(bytes, id, result).iter();
-        // What has gone from the pipeline was perhaps only renamed.
-        let sources =
-            sources.filter_map(|(stage, port)| Some((pipeline.id(stage)?, format!("{stage}.{port}"))));
-        let mut others = sources.filter(|(_, name)| name != now).peekable();
-        others.peek()?;
-        let behind = graph.dependents(id);
-        others.find(|(from, _)| *from != id && behind.binary_search(from).is_err()).map(|(_, name)| name)
+    /// Whether what an input once came from is what it comes from now, perhaps under another name. `then` is the former
+    /// result of that stage.
+    fn is_same_output(
+        &self,
+        (stage, port): (&str, &str),
+        then: Option<&Earlier>,
+        source: &Source,
+        results: &Results,
+    ) -> bool {
+        let pipeline = &self.experiment.pipeline;
+        let is_same_stage = match pipeline.id(stage) {
+            Some(id) => id == source.id,
+            None => result_of(source.id, results)
+                .zip(then)
+                .is_some_and(|(now, then)| are_alike(&now.parts, &then.parts)),
+        };
+        let is_there =
+            |port| pipeline.stage(source.id).ports.outputs.iter().any(|output| output.name == port);
+        is_same_stage && (port == source.port || !is_there(port))
     }
 
     /// What changed since an output had other bytes.
-    fn causes(
-        &self,
-        asked: Asked,
-        maker: Option<Earlier>,
-        results: &Results,
-        depth: usize,
-    ) -> (Causes, bool) {
+    fn causes(&self, asked: Asked, then: Option<Earlier>, results: &Results, depth: usize) -> (Causes, bool) {
         let lock = || self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(causes) = lock().get(&asked) {
             return (causes.clone(), true);
         }
         let id = asked.0;
         let stage = &self.experiment.pipeline.stage(id).name;
-        let Some(now) = results[id.0].as_deref().cloned().and_then(Earlier::of).filter(|_| depth < DEEPEST)
-        else {
-            return (Causes::default(), false);
-        };
-        let renamed = || {
-            let made =
-                |then: &Earlier| then.record.outputs.get(&asked.1).is_some_and(|a| a.digest == asked.2);
-            self.past.last_result(stage, &now.parts).filter(made)
-        };
-        let Some(then) = maker.or_else(renamed) else { return (Causes::default(), false) };
-        let (reasons, complete) = self.reasons(id, &now.parts, &then.parts, results, depth + 1);
+        let now = result_of(id, results).filter(|_| depth < DEEPEST);
+        let Some((now, then)) = now.zip(then) else { return (Causes::default(), false) };
+        let (reasons, complete) = self.reasons(id, &now.parts, &then, results, depth + 1);
         let mut all: Vec<Cause> = Vec::new();
         let mut more = 0;
         let mut add = |cause: &Cause| match all.len() {
@@ -186,6 +171,7 @@ impl<'a> Explainer<'a> {
             TOLD => more += 1,
             _ => all.push(cause.clone()),
         };
+        // The log has it that the former bytes were read from there, so its record has been overwritten since.
         if then.record.key == now.record.key {
             add(&Cause { stage: stage.clone(), reason: None });
         }
@@ -208,26 +194,111 @@ impl<'a> Explainer<'a> {
         (causes, complete)
     }
 
-    /// How a file outside the store differs.
-    fn file(&self, id: StageId, name: &str, was: bool, is: bool) -> Reason {
-        let stage = &self.experiment.pipeline.stage(id).stage;
-        let path = stage.identity().files.remove(name);
-        let param = path.as_ref().and_then(|path| param_naming(&stage.params(), path)?.into_iter().next());
+    /// How a parameter differs. One that does not count, or did not, has a value all the same.
+    fn param(
+        &self,
+        id: StageId,
+        earlier: &Earlier,
+        param: &[&str],
+        (old, new): (Option<String>, Option<String>),
+    ) -> Reason {
+        let Experiment { pipeline, .. } = self.experiment;
+        let decl = pipeline.stage(id);
+        let field = format!("{}.{}", decl.name, param.join("."));
+        let in_json = |value: &Value| value_at(value, param).map(ToString::to_string);
+        let given = if new.is_none() { in_json(&decl.stage.params()) } else { None };
+        if given.is_some() && given == old {
+            return Reason::Idle { field, old: old.unwrap_or_default() };
+        }
+        let was_given = if old.is_none() { in_json(&json!(earlier.origins.params)) } else { None };
+        let old = old.or(was_given.filter(|was| new.as_ref() != Some(was)));
+        Reason::Param { field, old, new: new.or(given), place: pipeline.place(&decl.name, param) }
+    }
+
+    /// How a file outside the store differs: by where it is, if the parameter that names it was edited, or else by
+    /// its content.
+    fn file(&self, id: StageId, earlier: &Earlier, name: &str, (was, is): (bool, bool)) -> Reason {
+        let decl = self.experiment.pipeline.stage(id);
+        let (former, origins) = (&earlier.origins.params, decl.stage.origins());
+        let path = decl.stage.identity().files.remove(name);
+        let param = match &path {
+            Some(path) => param_naming(&origins, path),
+            None => former.iter().find(|(_, value)| value.is_string()).map(|(param, _)| vec![param.clone()]),
+        };
+        if let Some(param) = &param {
+            let steps: Vec<&str> = param.iter().map(String::as_str).collect();
+            let (old, new) = (json!(former), json!(origins));
+            let (whole, new) = (&old[steps[0]], value_at(&new, &steps));
+            let is_same = |old| match whole {
+                // Others may have come or gone before it.
+                Value::Array(items) => !(was && is) || new.is_some_and(|new| items.contains(new)),
+                _ => new.is_some_and(|new| name_the_same(old, new)),
+            };
+            if let Some(old) = value_at(&old, &steps).filter(|old| !is_same(old)) {
+                let values = (Some(old.to_string()), new.map(ToString::to_string));
+                return self.param(id, earlier, &steps, values);
+            }
+        }
         let name = path.map_or(name.to_owned(), |path| path.display().to_string());
         let change = match (was, is) {
             (false, _) => FileChange::Appeared,
             (_, false) => FileChange::Gone,
             _ => FileChange::Content,
         };
-        Reason::File { param, name, change }
+        Reason::File { param: param.and_then(|param| param.into_iter().next()), name, change }
     }
 }
 
-/// Whether parameters have a value at a path.
-fn is_given(params: &Value, path: &[&str]) -> bool {
-    let step = |value: &Value, step: &&str| match value {
-        Value::Array(items) => items.get(step.parse::<usize>().ok()?).cloned(),
-        value => value.get(*step).cloned(),
+/// The result of a stage, if it is known.
+fn result_of(id: StageId, results: &Results) -> Option<Earlier> {
+    Earlier::of(Record::clone(results[id.0].as_deref()?))
+}
+
+/// Reasons in which an entry of a parameter that has gone, and one of the same value that was added, are one.
+fn with_renamed_entries(mut reasons: Vec<Reason>) -> Vec<Reason> {
+    while let Some((gone, added, renamed)) = renamed_entry(&reasons) {
+        reasons[gone] = renamed;
+        reasons.remove(added);
+    }
+    reasons
+}
+
+/// The positions of two reasons, and the one that both are.
+fn renamed_entry(reasons: &[Reason]) -> Option<(usize, usize, Reason)> {
+    reasons.iter().enumerate().find_map(|(gone, reason)| {
+        let Reason::Param { field: old, old: Some(was), new: None, .. } = reason else { return None };
+        let map = map_around(old)?;
+        reasons.iter().enumerate().find_map(|(added, reason)| match reason {
+            Reason::Param { field: new, old: None, new: Some(is), place }
+                if is == was && map_around(new) == Some(map) =>
+            {
+                let (old, new, place) = (old.clone(), new.clone(), place.clone());
+                Some((gone, added, Reason::Renamed { old, new, place }))
+            }
+            _ => None,
+        })
+    })
+}
+
+/// The parameter of which a field is an entry; `None` if it is a parameter itself, whose name is not the user's.
+fn map_around(field: &str) -> Option<&str> {
+    field.rsplit_once('.').map(|(map, _)| map).filter(|map| map.contains('.'))
+}
+
+/// What a value has inside at a path.
+fn value_at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
+    path.iter().try_fold(value, |value, step| match value {
+        Value::Array(items) => items.get(step.parse::<usize>().ok()?),
+        value => value.get(*step),
+    })
+}
+
+/// Whether two values name the same file, perhaps spelled in two ways.
+fn name_the_same(one: &Value, other: &Value) -> bool {
+    let file = |value: &Value| {
+        let text = value.as_str()?;
+        let path = text.strip_prefix("file://").or(text.strip_prefix("file:")).unwrap_or(text);
+        std::fs::canonicalize(path).ok()
     };
-    path.iter().try_fold(params.clone(), |value, next| step(&value, next)).is_some()
+    one == other || file(one).zip(file(other)).is_some_and(|(one, other)| one == other)
 }

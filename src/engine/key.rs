@@ -140,7 +140,8 @@ impl KeyParts {
             .collect()
     }
 
-    /// The same as people see it: where a parameter has another shape than before, that is one difference, told whole.
+    /// The same as people see it: where a parameter has another shape than before, that is one difference, told whole;
+    /// a map that has no entries, or had none, is told by the entries of the other.
     #[must_use]
     pub fn changes(&self, earlier: &KeyParts) -> Vec<Difference> {
         let mut whole = Vec::new();
@@ -149,6 +150,9 @@ impl KeyParts {
         }
         let mut changes = self.differences(earlier);
         changes.retain(|leaf| !whole.iter().any(|change| leaf.path.starts_with(&change.path)));
+        let around: BTreeSet<Vec<String>> =
+            changes.iter().map(|leaf| leaf.path[..leaf.path.len() - 1].to_vec()).collect();
+        changes.retain(|leaf| !around.contains(&leaf.path));
         changes.extend(whole);
         changes.sort_by(|a, b| a.path.cmp(&b.path));
         changes
@@ -229,12 +233,14 @@ fn reshaped_in(
     }
 }
 
-/// Finds what was no map or list and is one now, or the other way round, and maps that have no entry in common.
+/// Finds what was no map or list and is one now, or the other way round, and maps that have no entry in common, unless
+/// their entries are names that the user gave to plain values.
 fn reshaped(path: &mut Vec<String>, old: &Value, new: &Value, found: &mut Vec<Difference>) {
     match (old, new) {
         (Value::Object(old), Value::Object(new)) if old.keys().any(|name| new.contains_key(name)) => {
             reshaped_in(path, old, new, found);
         }
+        (Value::Object(old), Value::Object(new)) if is_of_names(path, old) && is_of_names(path, new) => {}
         (Value::Array(old), Value::Array(new)) if old.is_empty() == new.is_empty() => {
             for (position, (old, new)) in old.iter().zip(new).enumerate() {
                 path.push(position.to_string());
@@ -248,6 +254,11 @@ fn reshaped(path: &mut Vec<String>, old: &Value, new: &Value, found: &mut Vec<Di
             found.push(Difference { path: path.clone(), old, new });
         }
     }
+}
+
+/// Whether the entries of a map are names that the user gave. In a list a map is one of several forms.
+fn is_of_names(path: &[String], map: &serde_json::Map<String, Value>) -> bool {
+    path.len() == 2 && !map.values().any(has_inside)
 }
 
 fn has_inside(value: &Value) -> bool {
@@ -367,6 +378,15 @@ mod tests {
         assert_eq!(
             change(json!({"a": 1, "b": 2}), json!({"a": 3, "c": 2})),
             ["x.a 1 3", "x.b 2 nothing", "x.c nothing 2"]
+        );
+        assert_eq!(
+            change(json!({"a": 1}), json!({"b": 1, "c": 2})),
+            ["x.a 1 nothing", "x.b nothing 1", "x.c nothing 2"]
+        );
+        assert_eq!(change(json!({"a": 1}), json!({})), ["x.a 1 nothing"]);
+        assert_eq!(
+            change(json!({"a": {"b": 1}}), json!({"c": {"b": 1}})),
+            [r#"x {"a":{"b":1}} {"c":{"b":1}}"#]
         );
         assert_eq!(change(json!([]), json!(["a", "b"])), [r#"x [] ["a","b"]"#]);
         assert_eq!(change(json!(1), json!("one")), [r#"x 1 "one""#]);

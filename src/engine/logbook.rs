@@ -23,19 +23,27 @@ pub(super) fn enter<'a>(
         .flat_map(|run| &run.stages)
         .map(|(name, entry)| (name.clone(), entry.clone().taken_over()))
         .collect();
+    let names = || pipeline.stages.iter().map(|decl| &decl.name);
+    // What was renamed has its result under its new name from now on, so that nothing else will be taken for it.
+    for (former, name) in names().filter_map(|name| Some((planner.former_name(name)?, name))) {
+        if let Some(entry) = stages.remove(former) {
+            stages.insert(name.to_string(), entry);
+        }
+    }
     let mut unfinished = BTreeMap::new();
     for (id, state, result) in ends {
         let name = pipeline.stage(id).name.to_string();
         match result {
             Some(Record { key, .. }) => {
                 let state = if state == State::Done { Outcome::Done } else { Outcome::Reused };
-                stages.insert(name, RunEntry { key: *key, state });
+                let origins = planner.experiment.origins(id);
+                stages.insert(name, RunEntry { key: *key, state, origins });
             }
             None => drop(unfinished.insert(name, left(state))),
         }
     }
-    // What has gone from the pipeline may have been renamed, and is what a stage without a result compares with.
-    let is_complete = pipeline.stages.iter().all(|decl| stages.contains_key(decl.name.as_str()));
+    // What has gone from the pipeline may be what a stage without a result will have been, once that is edited.
+    let is_complete = names().all(|name| stages.contains_key(name.as_str()));
     stages.retain(|name, _| !is_complete || pipeline.id(name).is_some());
     let started = seconds_since_1970().saturating_sub(seconds as u64);
     let log = RunLog { started, seconds, unfinished, ..RunLog::new(&pipeline.name, stages) };

@@ -15,6 +15,7 @@ mod past;
 mod planner;
 mod reason;
 mod registry;
+mod renamed;
 mod run;
 pub mod stage;
 mod state;
@@ -42,6 +43,7 @@ pub use worker::peak_memory;
 
 use crate::graph::{self, Graph};
 use crate::pipeline::{Pipeline, Problems, Setting, StageId};
+use crate::store::Origins;
 use stage::Stage;
 
 /// A pipeline ready to be planned and run: checked, ordered, its stages read.
@@ -68,6 +70,14 @@ impl Experiment {
     #[must_use]
     pub fn everything(&self) -> BTreeSet<StageId> {
         self.graph.order().iter().copied().collect()
+    }
+
+    /// Where a stage reads what its key knows by content alone.
+    #[must_use]
+    pub fn origins(&self, id: StageId) -> Origins {
+        let decl = self.pipeline.stage(id);
+        let inputs = decl.inputs.iter().map(|(port, source)| (port.clone(), source.to_string())).collect();
+        Origins { inputs, params: decl.stage.origins() }
     }
 
     /// These stages and all that they need.

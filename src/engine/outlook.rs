@@ -2,7 +2,7 @@
 //! the times of earlier runs. Nothing is decided by it.
 
 use super::key::KeyParts;
-use super::past::{Earlier, Past};
+use super::past::{Earlier, Past, distance};
 use super::stage::{Growth, Inputs, Ports};
 use crate::store::Store;
 
@@ -17,6 +17,8 @@ pub struct Outlook {
     pub anew: Option<&'static str>,
     /// Why it failed in the last run, if it did.
     pub failed: Option<String>,
+    /// The pipeline with whose result it is compared, because its own never ran.
+    pub compared_with: Option<String>,
 }
 
 /// From where on its way a result is computed.
@@ -60,7 +62,8 @@ impl Outlook {
         let seconds = |earlier: &Earlier| seconds(earlier, growth.map(|growth| growth.length - from));
         // What a command does, only its own past can tell.
         let is_known_work = matches!(ports.inputs, Inputs::Fixed(_));
-        let nearest = || past.nearest(parts).filter(|_| is_known_work).and_then(seconds);
+        let has_pace = |earlier: &Earlier| is_known_work && seconds(earlier).is_some();
+        let nearest = || past.nearest(parts, has_pace).and_then(seconds);
         let has_other_length = |growth: &Growth| {
             let length = |parts: &KeyParts| parts.params.get(growth.by).cloned();
             last.is_some_and(|last| length(&last.parts) != length(parts))
@@ -74,6 +77,10 @@ impl Outlook {
             }),
             anew: growth.filter(has_other_length).and_then(|growth| growth.bound),
             failed,
+            compared_with: past
+                .former_pipeline()
+                .filter(|_| last.is_some_and(|last| distance(parts, &last.parts) > 0))
+                .map(str::to_owned),
         }
     }
 }

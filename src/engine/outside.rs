@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ impl Experiment {
                 .filter(|path| !may_come(path))
                 .filter_map(|path| {
                     let what = fault(&path)?;
-                    let param = param_naming(&decl.stage.params(), &path).unwrap_or_default();
+                    let param = param_naming(&decl.stage.origins(), &path).unwrap_or_default();
                     let steps: Vec<&str> = param.iter().map(String::as_str).collect();
                     let message = format!("stage `{}` reads `{}`, {what}", decl.name, path.display());
                     let mut problem: Problem = self.pipeline.problem(&decl.name, &steps, message);
@@ -43,7 +43,7 @@ impl Experiment {
     /// Where the parameter stands that names a file.
     pub(super) fn place_of_file(&self, id: StageId, path: &Path) -> Option<Place> {
         let decl = self.pipeline.stage(id);
-        let param = param_naming(&decl.stage.params(), path)?;
+        let param = param_naming(&decl.stage.origins(), path)?;
         self.pipeline.place(&decl.name, &param.iter().map(String::as_str).collect::<Vec<_>>())
     }
 }
@@ -80,19 +80,15 @@ fn folder_link(path: &Path) -> &'static str {
     }
 }
 
-/// The way to the parameter that names a file or a folder above it.
-pub(super) fn param_naming(params: &Value, path: &Path) -> Option<Vec<String>> {
-    let names = |value: &Value| {
-        let text = value.as_str().unwrap_or_default();
-        let text = text.strip_prefix("file://").unwrap_or(text);
-        !text.is_empty() && path.starts_with(PathBuf::from(text))
-    };
-    let params: BTreeMap<&String, &Value> = params.as_object()?.iter().collect();
-    params.into_iter().find_map(|(name, value)| match value {
+/// The way to the parameter, of those that name files, which names a file or a folder above it.
+pub(super) fn param_naming(params: &BTreeMap<String, Value>, path: &Path) -> Option<Vec<String>> {
+    let names = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty() && path.starts_with(text));
+    params.iter().find_map(|(name, value)| match value {
         Value::Array(items) => {
             let position = items.iter().position(names)?;
             Some(vec![name.clone(), position.to_string()])
         }
-        value => names(value).then(|| vec![name.clone()]),
+        // An address may spell the path otherwise.
+        _ => Some(vec![name.clone()]),
     })
 }

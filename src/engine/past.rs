@@ -6,33 +6,30 @@ use std::sync::OnceLock;
 
 use super::Experiment;
 use super::key::KeyParts;
-use crate::pipeline::{StageId, StageName};
-use crate::store::{Digest, Record, RunEntry, RunLog, Store, Unfinished};
+use super::renamed::former_run;
+use super::stage::Device;
+use crate::pipeline::StageName;
+use crate::store::{Digest, Origins, Record, RunEntry, RunLog, Store, Unfinished};
 
 /// Logs of a pipeline that are searched, newest first; older ones explain nothing that anybody remembers.
 const LOGS: usize = 50;
 /// Results of one kind that are compared, newest first.
 const COMPARED: usize = 50;
-/// Stages no longer in the pipeline that are compared with a new one.
-const RENAMED: usize = 50;
 
 /// What is known of earlier runs of one pipeline, and of other results in the store.
 pub(super) struct Past<'a> {
-    experiment: &'a Experiment,
-    store: &'a Store,
-    /// The newest run of the pipeline.
+    pub(super) experiment: &'a Experiment,
+    pub(super) store: &'a Store,
+    pub(super) device: Device,
+    /// The newest run of the pipeline; if it never ran, that of the one that it was before it was renamed.
     pub(super) last: Option<RunLog>,
     /// Whether failed attempts of the pipeline's stages have left anything.
     has_failures: bool,
     earlier: OnceLock<Vec<RunLog>>,
-    /// Of each run that was asked for, newest first.
-    makers: [OnceLock<Makers>; LOGS],
-    gone: OnceLock<Vec<Earlier>>,
+    /// What stages were in the newest run that have been renamed since.
+    pub(super) renamed: BTreeMap<StageName, (String, Earlier)>,
     kinds: OnceLock<HashMap<String, Vec<Earlier>>>,
 }
-
-/// The stages and ports that gave each bytes in a run.
-type Makers = HashMap<Digest, Vec<(String, String)>>;
 
 /// A result of an earlier run, with the parts of its key.
 #[derive(Debug, Clone)]
@@ -41,6 +38,8 @@ pub struct Earlier {
     pub record: Record,
     /// The parts of its key.
     pub parts: KeyParts,
+    /// Where what it came from was read, as far as the log says.
+    pub origins: Origins,
 }
 
 impl Earlier {
@@ -48,23 +47,35 @@ impl Earlier {
     #[must_use]
     pub fn of(record: Record) -> Option<Earlier> {
         let parts = record.identity.read().ok()?;
-        Some(Earlier { record, parts })
+        Some(Earlier { record, parts, origins: Origins::default() })
     }
 }
 
 impl<'a> Past<'a> {
-    pub(super) fn new(experiment: &'a Experiment, store: &'a Store) -> Past<'a> {
+    pub(super) fn new(experiment: &'a Experiment, store: &'a Store, device: Device) -> Past<'a> {
         let last = store.last_run(&experiment.pipeline.name);
+        let last = last.or_else(|| former_run(experiment, store, device));
         let has_failures = store.has_failures(&experiment.pipeline.name);
-        let makers = [const { OnceLock::new() }; LOGS];
-        let (earlier, gone, kinds) = Default::default();
-        Past { experiment, store, last, has_failures, earlier, makers, gone, kinds }
+        let (earlier, renamed, kinds) = Default::default();
+        let mut past = Past { experiment, store, device, last, has_failures, earlier, renamed, kinds };
+        // Not when it is first asked for: hashing a file shares its work, and whoever takes a part may ask the same.
+        past.renamed = past.find_renamed();
+        past
     }
 
     /// The key of the stage's newest result, as the log of runs has it: that of the newest run that names the stage.
     pub(super) fn last_key(&self, stage: &str) -> Option<Digest> {
-        let key = |run: &RunLog| run.stages.get(stage).map(|entry| entry.key);
-        self.last.as_ref().and_then(key).or_else(|| self.earlier().iter().find_map(key))
+        self.last_entry(stage).map(|entry| entry.key)
+    }
+
+    fn last_entry(&self, stage: &str) -> Option<&RunEntry> {
+        self.runs().find_map(|run| run.stages.get(stage))
+    }
+
+    /// What the pipeline was called when it last ran, if it has never run under its name.
+    pub(super) fn former_pipeline(&self) -> Option<&str> {
+        let name = &self.last.as_ref()?.pipeline;
+        (*name != self.experiment.pipeline.name).then_some(name)
     }
 
     /// Why the last attempt of the stage failed, if it did: what it left says so, or else the newest run.
@@ -78,99 +89,59 @@ impl<'a> Past<'a> {
         let left = if self.has_failures { why() } else { None };
         left.or_else(|| {
             let how = self.last.as_ref()?.unfinished.get(stage)?;
-            (*how == Unfinished::Failed).then(|| "nothing is left that says why".to_owned())
+            let has_failed = *how == Unfinished::Failed && self.former_pipeline().is_none();
+            has_failed.then(|| "nothing is left that says why".to_owned())
         })
     }
 
-    /// The newest result of a stage. If the newest run does not name it, one that has gone from the pipeline since may
-    /// be so much alike that it must have been renamed: then whichever differs less.
-    pub(super) fn last_result(&self, stage: &StageName, parts: &KeyParts) -> Option<Earlier> {
-        let own = self.last_key(stage.as_str()).and_then(|key| Earlier::of(self.store.record(&key)?));
-        if self.last.as_ref().is_some_and(|run| run.stages.contains_key(stage.as_str())) {
-            return own;
-        }
-        let former = self.former_self(parts).cloned();
-        own.into_iter().chain(former).min_by_key(|earlier| distance(parts, &earlier.parts))
+    /// The newest result of a stage; if it was renamed since the newest run, that under its former name.
+    pub(super) fn last_result(&self, stage: &StageName) -> Option<Earlier> {
+        let is_named = self.last.as_ref().is_some_and(|run| run.stages.contains_key(stage.as_str()));
+        let former = if is_named { None } else { self.former_self(stage) };
+        former.map(|(_, then)| then.clone()).or_else(|| self.last_own(stage))
     }
 
-    /// The newest result of a stage that made these bytes on a port.
-    pub(super) fn who_made(&self, id: StageId, port: &str, bytes: &Digest) -> Option<Earlier> {
-        let name = self.experiment.pipeline.stage(id).name.as_str();
-        let made = |key: Digest| {
-            let record = self.store.record(&key)?;
-            if record.outputs.get(port)?.digest != *bytes {
-                return None;
-            }
-            Earlier::of(record)
-        };
-        if let Some(found) = self.last_key(name).and_then(made) {
-            return Some(found);
-        }
-        let mut tried = self.last_key(name);
-        self.earlier().iter().find_map(|run| {
-            let key = run.stages.get(name)?.key;
-            if tried == Some(key) {
-                return None;
-            }
-            tried = Some(key);
-            made(key)
+    /// The newest result of a stage under its name.
+    pub(super) fn last_own(&self, stage: &StageName) -> Option<Earlier> {
+        self.logged(self.last_entry(stage.as_str())?)
+    }
+
+    /// The newest run in which a stage got a result, and where the stage read what that came from. A stage that was
+    /// renamed since has it under a name that is gone.
+    pub(super) fn run_of(&self, stage: &StageName, result: &Digest) -> Option<(&RunLog, &Origins)> {
+        let is_it = |entry: &&RunEntry| entry.is_own() && entry.key == *result;
+        let is_gone = |name: &str| self.experiment.pipeline.id(name).is_none();
+        self.runs().find_map(|run| {
+            let own = run.stages.get(stage.as_str()).filter(is_it);
+            let renamed = || run.stages.iter().find(|(name, entry)| is_it(entry) && is_gone(name));
+            let entry = own.or_else(|| Some(renamed()?.1))?;
+            Some((run, &entry.origins))
         })
     }
 
-    /// The key under which one stage made what another read when that got a result, as far as the log says.
-    pub(super) fn key_read_by(&self, reader: StageId, result: &Digest, source: StageId) -> Option<Digest> {
-        let run = &self.earlier()[self.run_of(reader, result)?];
-        run.stages.get(self.experiment.pipeline.stage(source).name.as_str()).map(|entry| entry.key)
+    /// The result of a stage in a run.
+    pub(super) fn result_in(&self, run: &RunLog, stage: &str) -> Option<Earlier> {
+        self.logged(run.stages.get(stage)?)
     }
 
-    /// The stages and ports that gave these bytes in the run in which a stage read them for a result, or else in the last.
-    pub(super) fn sources_of(&self, bytes: &Digest, reader: StageId, result: &Digest) -> &[(String, String)] {
-        let runs = self.run_of(reader, result).into_iter().chain((!self.earlier().is_empty()).then_some(0));
-        runs.filter_map(|run| self.makers_in(run).get(bytes)).next().map_or(&[], Vec::as_slice)
+    fn logged(&self, entry: &RunEntry) -> Option<Earlier> {
+        let earlier = Earlier::of(self.store.record(&entry.key)?)?;
+        Some(Earlier { origins: entry.origins.clone(), ..earlier })
     }
 
-    /// The newest run in which a stage got a result, by its place among them.
-    fn run_of(&self, stage: StageId, result: &Digest) -> Option<usize> {
-        let stage = self.experiment.pipeline.stage(stage).name.as_str();
-        let has_result =
-            |run: &RunLog| run.stages.get(stage).is_some_and(|entry| entry.is_own() && entry.key == *result);
-        self.earlier().iter().position(has_result)
+    /// Of the results of the same kind that serve a purpose the one whose key differs in the fewest parts, the newest of
+    /// several. Inputs that are not known count for nothing.
+    pub(super) fn nearest(&self, parts: &KeyParts, serves: impl Fn(&Earlier) -> bool) -> Option<&Earlier> {
+        let known = self.of_kind(&parts.kind).iter().filter(|earlier| serves(earlier));
+        known.min_by_key(|earlier| distance(parts, &earlier.parts))
     }
 
-    fn makers_in(&self, run: usize) -> &Makers {
-        self.makers[run].get_or_init(|| {
-            let mut makers = Makers::new();
-            for (stage, entry) in &self.earlier()[run].stages {
-                for (port, artifact) in self.store.record(&entry.key).into_iter().flat_map(|r| r.outputs) {
-                    makers.entry(artifact.digest).or_default().push((stage.clone(), port));
-                }
-            }
-            makers
-        })
-    }
-
-    /// Of all results of the same kind the one whose key differs in the fewest parts, the newest of several. Inputs
-    /// that are not known count for nothing.
-    pub(super) fn nearest(&self, parts: &KeyParts) -> Option<&Earlier> {
-        let known = self.of_kind(&parts.kind);
-        known.iter().min_by_key(|earlier| distance(parts, &earlier.parts))
-    }
-
-    fn former_self(&self, parts: &KeyParts) -> Option<&Earlier> {
-        let gone = self.gone.get_or_init(|| {
-            let stages = self.last.iter().flat_map(|run| &run.stages);
-            let gone = stages.filter(|(name, _)| self.experiment.pipeline.id(name).is_none());
-            gone.take(RENAMED).filter_map(|(_, entry)| Earlier::of(self.store.record(&entry.key)?)).collect()
-        });
-        let alike = gone.iter().filter(|earlier| earlier.parts.kind == parts.kind);
-        let nearest = alike.min_by_key(|earlier| distance(parts, &earlier.parts))?;
-        // Kind and version are always the same.
-        let most = 1 + parts.leaves().len().saturating_sub(2) / 4;
-        (distance(parts, &nearest.parts) <= most).then_some(nearest)
-    }
-
-    fn earlier(&self) -> &[RunLog] {
-        self.earlier.get_or_init(|| self.store.last_runs(&self.experiment.pipeline.name, LOGS))
+    /// The runs of the pipeline, newest first; of those before the last one none is read before it is asked for.
+    fn runs(&self) -> impl Iterator<Item = &RunLog> {
+        let name = self.former_pipeline().unwrap_or(&self.experiment.pipeline.name);
+        let read = || self.store.last_runs(name, LOGS);
+        let earlier = std::iter::once_with(move || self.earlier.get_or_init(read)).flatten().skip(1);
+        self.last.iter().chain(earlier)
     }
 
     /// The newest results of a kind, newest first.
@@ -190,6 +161,13 @@ impl<'a> Past<'a> {
         });
         kinds.get(kind).map_or(&[], Vec::as_slice)
     }
+}
+
+/// Whether so little differs that it is the same stage, edited.
+pub(super) fn are_alike(parts: &KeyParts, earlier: &KeyParts) -> bool {
+    // Kind and version are always the same.
+    let most = 1 + parts.leaves().len().saturating_sub(2) / 4;
+    parts.kind == earlier.kind && distance(parts, earlier) <= most
 }
 
 /// How many parts differ, without those inputs that are not known.

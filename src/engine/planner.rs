@@ -74,7 +74,7 @@ impl<'a> Planner<'a> {
         device: Device,
         forced: BTreeSet<StageId>,
     ) -> Planner<'a> {
-        let explainer = Explainer::new(experiment, Past::new(experiment, store));
+        let explainer = Explainer::new(experiment, Past::new(experiment, store, device));
         Planner { experiment, store, device, explainer, forced }
     }
 
@@ -151,7 +151,7 @@ impl<'a> Planner<'a> {
             }
             found => found,
         };
-        let last = self.explainer.past.last_result(&decl.name, &parts);
+        let last = self.explainer.past.last_result(&decl.name);
         match found {
             Found::Whole(_) => {}
             Found::Damaged(damage) => reasons.push(Reason::Damaged(damage)),
@@ -179,7 +179,7 @@ impl<'a> Planner<'a> {
         match last {
             _ if key.is_some() && last_key == key => vec![Reason::Lost],
             Some(last) if key == Some(last.record.key) => vec![Reason::Lost],
-            Some(last) => self.explainer.changes(id, parts, &last.parts, results),
+            Some(last) => self.explainer.changes(id, parts, last, results),
             None if last_key.is_some() => vec![Reason::Forgotten],
             None => vec![Reason::FirstRun],
         }
@@ -202,6 +202,11 @@ impl<'a> Planner<'a> {
         waves
     }
 
+    /// What the stage was called in the newest run, if it was renamed since.
+    pub(super) fn former_name(&self, stage: &StageName) -> Option<&str> {
+        self.explainer.past.former_self(stage).map(|(name, _)| name.as_str())
+    }
+
     /// The newest run of the pipeline.
     pub(super) fn last_run(&self) -> Option<&RunLog> {
         self.explainer.past.last.as_ref()
@@ -216,9 +221,8 @@ impl<'a> Planner<'a> {
     /// The last result of a stage if it is whole, whatever the params and inputs it came from; of one that was renamed,
     /// that under its former name.
     #[must_use]
-    pub fn last_good(&self, stage: &StageName, decision: &Decision) -> Option<Record> {
-        let renamed = || Some(self.explainer.past.last_result(stage, decision.parts.as_ref()?)?.record.key);
-        match self.store.find(&self.last_key(stage.as_str()).or_else(renamed)?) {
+    pub fn last_good(&self, stage: &StageName) -> Option<Record> {
+        match self.store.find(&self.explainer.past.last_result(stage)?.record.key) {
             Found::Whole(record) => Some(*record),
             Found::Damaged(_) | Found::Absent => None,
         }
@@ -228,8 +232,8 @@ impl<'a> Planner<'a> {
     #[must_use]
     pub fn nearest(&self, stage: &StageName, parts: &KeyParts) -> Option<Earlier> {
         let past = &self.explainer.past;
-        let last = past.last_result(stage, parts).filter(|last| last.parts.kind == parts.kind);
-        let others = past.nearest(parts).cloned();
+        let last = past.last_result(stage).filter(|last| last.parts.kind == parts.kind);
+        let others = past.nearest(parts, |_| true).cloned();
         last.into_iter().chain(others).min_by_key(|earlier| distance(parts, &earlier.parts))
     }
 

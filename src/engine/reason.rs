@@ -24,6 +24,15 @@ pub enum Reason {
         /// Where the new value stands, unless it is a default.
         place: Option<Place>,
     },
+    /// An entry of a parameter has another name and the same value.
+    Renamed {
+        /// The stage and the entry's former path, such as `count.outs.n`.
+        old: String,
+        /// The same with its new name.
+        new: String,
+        /// Where that stands.
+        place: Option<Place>,
+    },
     /// A parameter is still given, but another stands for it now.
     Idle {
         /// The stage and the parameter's path, such as `archive.url`.
@@ -161,6 +170,7 @@ impl fmt::Display for Reason {
                     place => write!(f, "{}", At(place.as_ref())),
                 }
             }
+            Reason::Renamed { old, new, place } => write!(f, "{old} -> {new}{}", At(place.as_ref())),
             Reason::Idle { field, old } => write!(f, "{field} no longer counts, was {old}"),
             Reason::Kind { stage, old, new, place } => {
                 write!(f, "{stage} uses {old} -> {new}{}", At(place.as_ref()))
@@ -222,9 +232,12 @@ impl fmt::Display for Cause {
         let Cause { stage, reason } = self;
         match reason {
             // These name their stage.
-            Some(reason @ (Reason::Param { .. } | Reason::Idle { .. } | Reason::Kind { .. })) => {
-                write!(f, "{reason}")
-            }
+            Some(
+                reason @ (Reason::Param { .. }
+                | Reason::Renamed { .. }
+                | Reason::Idle { .. }
+                | Reason::Kind { .. }),
+            ) => write!(f, "{reason}"),
             Some(reason) => write!(f, "{stage}: {reason}"),
             None => write!(f, "{stage} made other bytes from the same inputs"),
         }

@@ -39,6 +39,11 @@ pub trait Stage: Send + Sync {
         Identity::of(self.params())
     }
 
+    /// The parameters that only say where to find what counts by its content, such as a path, by name as they are given.
+    fn origins(&self) -> BTreeMap<String, Value> {
+        BTreeMap::new()
+    }
+
     /// Whether its identity follows from its parameters alone, rather than from files or the environment as well.
     fn is_closed(&self) -> bool {
         self.identity().files.is_empty()

@@ -1,5 +1,6 @@
 //! The `evaluate` stage: a trained network is judged on images at any resolution.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -131,6 +132,10 @@ impl Stage for Evaluate {
 
     fn identity(&self) -> Identity {
         self.source().identity(self.params())
+    }
+
+    fn origins(&self) -> BTreeMap<String, Value> {
+        self.source().origins()
     }
 
     fn cost(&self) -> Cost {

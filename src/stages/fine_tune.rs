@@ -1,5 +1,6 @@
 //! The `fine-tune` stage: a trained network goes on learning, from other data or at another resolution.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -94,6 +95,10 @@ impl Stage for FineTune {
     fn identity(&self) -> Identity {
         let identity = self.source().identity(checkpoints::without(self.params()));
         Identity { growth: Some(checkpoints::growth(&self.options(self.trainable.trainable()))), ..identity }
+    }
+
+    fn origins(&self) -> BTreeMap<String, Value> {
+        self.source().origins()
     }
 
     fn cost(&self) -> Cost {

@@ -1,6 +1,7 @@
 //! The trained network as `fine-tune` and `evaluate` get it: from their `model` port, or from a file of weights that
 //! PyTorch has saved, whose network the parameters then name.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -60,6 +61,11 @@ impl ModelSource<'_> {
         }
         let files = self.weights.map(|path| (WEIGHTS.to_owned(), path.to_owned()));
         Identity { files: files.into_iter().collect(), device: DeviceUse::Computes, ..Identity::of(params) }
+    }
+
+    /// The file of weights, as the parameters name it.
+    pub(super) fn origins(&self) -> BTreeMap<String, Value> {
+        self.weights.map(|path| (WEIGHTS.to_owned(), json!(path))).into_iter().collect()
     }
 
     /// The network, and what is known about it. Weights from outside know no classes and no images: they get the

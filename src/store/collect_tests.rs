@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Artifact, Blob, Digest, Outcome, Record, Rules, RunEntry, RunLog, Store, Want};
+use super::{Artifact, Blob, Digest, Origins, Outcome, Record, Rules, RunEntry, RunLog, Store, Want};
 
 struct Fixture {
     _dir: tempfile::TempDir,
@@ -40,7 +40,7 @@ impl Fixture {
 
     /// Logs a run that ended with these results.
     fn log(&self, pipeline: &str, keys: &[Digest]) {
-        let entry = |key: &Digest| RunEntry { key: *key, state: Outcome::Done };
+        let entry = |key: &Digest| RunEntry { key: *key, state: Outcome::Done, origins: Origins::default() };
         let stages = keys.iter().enumerate().map(|(n, key)| (format!("stage{n}"), entry(key))).collect();
         self.store.log_run(&RunLog::new(pipeline, stages)).expect("writable");
     }

@@ -75,7 +75,7 @@ pub use owners::Owner;
 pub use record::{Damage, Found, Record};
 pub use repair::Repaired;
 pub use rules::{Best, Rules};
-pub use runs::{LoggedRun, Outcome, RunEntry, RunLog, Unfinished};
+pub use runs::{LoggedRun, Origins, Outcome, RunEntry, RunLog, Unfinished};
 pub use seen::hash_file;
 pub use stamp::Stamp;
 pub use trash::{Bin, Swept};

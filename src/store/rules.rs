@@ -119,12 +119,16 @@ mod tests {
 
     use super::*;
     use crate::store::live::Alive;
-    use crate::store::{Outcome, RunEntry, RunLog};
+    use crate::store::{Origins, Outcome, RunEntry, RunLog};
 
     /// Runs of `a` that ended with these results, one a day, and the results with their accuracies.
     fn runs(ends: &[&str], accuracies: &[(&str, f64)]) -> (Vec<LoggedRun>, BTreeMap<Digest, Record>) {
         let run = |(day, end): (usize, &&str)| {
-            let entry = RunEntry { key: Digest::of(end.as_bytes()), state: Outcome::Done };
+            let entry = RunEntry {
+                key: Digest::of(end.as_bytes()),
+                state: Outcome::Done,
+                origins: Origins::default(),
+            };
             let stages = BTreeMap::from([("test".to_owned(), entry)]);
             let log = RunLog { started: day as u64 * 86_400, seconds: 1.0, ..RunLog::new("a", stages) };
             LoggedRun { name: format!("{day:03}"), log }

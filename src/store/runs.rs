@@ -2,10 +2,12 @@
 //! compared with.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::record::list;
 use super::{Digest, Error, Store, sealed};
@@ -33,6 +35,26 @@ pub struct RunEntry {
     pub key: Digest,
     /// Whose that result is.
     pub state: Outcome,
+    /// Where the stage read what it came from; empty in the logs of earlier versions.
+    #[serde(default, skip_serializing_if = "Origins::is_empty")]
+    pub origins: Origins,
+}
+
+/// Where a stage read what its key knows by content alone. It matters to no result, but people know content by it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origins {
+    /// What is bound to each input port, as `stage.port`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, String>,
+    /// The parameters that say where something lies outside the store, as they were given.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, Value>,
+}
+
+impl Origins {
+    fn is_empty(&self) -> bool {
+        *self == Origins::default()
+    }
 }
 
 /// How a run came by the newest result of a stage.
@@ -86,13 +108,15 @@ impl RunLog {
         self.stages.iter().filter(|(_, entry)| entry.is_own())
     }
 
-    /// Whether it ended with the same results as another, and left the same stages without.
+    /// Whether it ended with the same results as another, read from the same places, and left the same stages without.
     #[must_use]
     pub fn ended_like(&self, other: &RunLog) -> bool {
-        let keys = |log: &RunLog| -> Vec<(String, Digest)> {
-            log.stages.iter().map(|(name, entry)| (name.clone(), entry.key)).collect()
+        let entries = |log: &RunLog| -> BTreeMap<String, RunEntry> {
+            log.stages.iter().map(|(name, entry)| (name.clone(), entry.clone().taken_over())).collect()
         };
-        self.unfinished == other.unfinished && keys(self) == keys(other)
+        self.pipeline == other.pipeline
+            && self.unfinished == other.unfinished
+            && entries(self) == entries(other)
     }
 
     /// Whether it got a result of every stage.
@@ -123,6 +147,19 @@ impl Store {
     pub fn last_runs(&self, pipeline: &str, count: usize) -> Vec<RunLog> {
         let logs = list(&self.runs_dir(pipeline)).unwrap_or_default();
         logs.iter().rev().filter_map(|path| sealed::read(path)).take(count).collect()
+    }
+
+    /// The newest run of every pipeline, newest first, of those whose log can be read.
+    #[must_use]
+    pub fn newest_runs(&self) -> Vec<RunLog> {
+        let newest = |logs: Vec<PathBuf>| {
+            logs.iter().rev().find_map(|path| Some((path.file_name()?.to_owned(), sealed::read(path)?)))
+        };
+        let folders = list(&self.root.join("runs")).unwrap_or_default();
+        let mut runs: Vec<(OsString, RunLog)> =
+            folders.iter().filter_map(|folder| newest(list(folder).ok()?)).collect();
+        runs.sort_by(|(a, _), (b, _)| b.cmp(a));
+        runs.into_iter().map(|(_, run)| run).collect()
     }
 
     /// The name of the newest log of a pipeline.
@@ -185,7 +222,10 @@ mod tests {
         assert_eq!(store.last_run("a"), None);
         for (pipeline, started) in [("a", 1), ("b", 2), ("a", 3)] {
             let key = Digest::of(&[started]);
-            let stages = BTreeMap::from([("train".to_owned(), RunEntry { key, state: Outcome::Done })]);
+            let stages = BTreeMap::from([(
+                "train".to_owned(),
+                RunEntry { key, state: Outcome::Done, origins: Origins::default() },
+            )]);
             let run = RunLog { started: started.into(), ..RunLog::new(pipeline, stages) };
             store.log_run(&run).expect("writable");
         }
@@ -193,8 +233,18 @@ mod tests {
         assert_eq!(store.last_run("b").map(|run| run.started), Some(2));
         let newest: Vec<u64> = store.last_runs("a", 2).iter().map(|run| run.started).collect();
         assert_eq!(newest, [3, 1]);
+        let newest: Vec<u64> = store.newest_runs().iter().map(|run| run.started).collect();
+        assert_eq!(newest, [3, 2]);
         let all: Vec<u64> = store.runs().expect("readable").iter().map(|run| run.log.started).collect();
         assert_eq!(all, [1, 2, 3]);
+    }
+
+    #[test]
+    fn an_entry_that_says_nothing_of_origins_reads_and_writes_as_before_there_were_any() {
+        let entry = RunEntry { key: Digest::of(b"key"), state: Outcome::Done, origins: Origins::default() };
+        let text = format!(r#"{{"key":"{}","state":"done"}}"#, entry.key);
+        assert_eq!(serde_json::to_string(&entry).expect("JSON"), text);
+        assert_eq!(serde_json::from_str::<RunEntry>(&text).expect("an entry"), entry);
     }
 
     #[test]

@@ -103,6 +103,41 @@ fn more_samples_draw_only_those() {
     assert_eq!(ws.digests("augmented"), straight.digests("augmented"));
 }
 
+/// What `status` expects of a stage.
+fn expected_seconds(ws: &Workspace, stage: &str) -> serde_json::Value {
+    let said = ws.call(&["status", "pipeline.yaml", "--json"]).succeeds();
+    let plan: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    let stages = plan["stages"].as_array().expect("a list");
+    stages.iter().find(|told| told["stage"] == stage).expect("it is there")["estimated_seconds"].clone()
+}
+
+#[test]
+fn a_training_that_was_taken_from_a_longer_one_ran_and_says_how_long_another_takes() {
+    let mut ws = experiment(&[("train.epochs", "3")]);
+    ws.run_with(&["--stage", "train"]);
+    let pace = seconds_of(&ws) / 3.0;
+    ws.set("train.epochs", "2");
+    assert_eq!(expected_seconds(&ws, "train"), 0.0, "all epochs are there");
+    ws.run_with(&["--stage", "train"]).ran(["train"]);
+    // A training of its own takes what those epochs took.
+    ws.set("train.lr", "0.002");
+    let expected = expected_seconds(&ws, "train").as_f64().expect("it is known");
+    assert!((expected / (2.0 * pace) - 1.0).abs() < 1e-6, "{expected} s, {pace} s per epoch");
+    ws.set("train.lr", "0.001");
+    let said =
+        ws.call(&["run", "pipeline.yaml", "--stage", "train", "--force", "train", "--dry-run"]).succeeds();
+    assert!(!said.out.contains("never ran"), "{said:#?}");
+    // Nobody knows yet whether it goes on from what is kept.
+    ws.set("augmented.samples", "48");
+    assert!(expected_seconds(&ws, "train").is_f64(), "{:#?}", ws.call(&["status", "pipeline.yaml"]));
+}
+
+fn seconds_of(ws: &Workspace) -> f64 {
+    let said = ws.call(&["why", "pipeline.yaml", "train", "--json"]).succeeds();
+    let told: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    told["nearest"]["seconds"].as_f64().expect("a time")
+}
+
 /// How many ends of epochs are kept.
 fn chains(ws: &Workspace) -> usize {
     ws.files("cache/chains").iter().filter(|file| file.ends_with("optimizer.safetensors")).count()

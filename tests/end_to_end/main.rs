@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod commands;
+mod edits;
 mod failing;
 mod growing;
 mod incremental;

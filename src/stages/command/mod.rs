@@ -313,6 +313,11 @@ impl Stage for Command {
         Identity { files: self.dependencies(), ..Identity::of(params.into()) }
     }
 
+    fn origins(&self) -> BTreeMap<String, Value> {
+        let deps = (!self.deps.is_empty()).then(|| ("deps".to_owned(), json!(self.deps)));
+        deps.into_iter().collect()
+    }
+
     fn is_closed(&self) -> bool {
         self.deps.is_empty() && self.env.is_empty()
     }

@@ -153,6 +153,10 @@ impl Stage for Download {
         Identity { files, ..Identity::of(params) }
     }
 
+    fn origins(&self) -> BTreeMap<String, Value> {
+        BTreeMap::from([("url".to_string(), json!(self.url))])
+    }
+
     fn cost(&self) -> Cost {
         Cost::Waiting
     }

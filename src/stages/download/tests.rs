@@ -91,6 +91,8 @@ fn a_mirror_of_a_checked_file_is_the_same_file() {
 fn a_local_file_counts_by_its_content() {
     let identity = download(&json!({ "url": "file:data/x" })).identity();
     assert_eq!(identity.files, BTreeMap::from([(FILE.to_string(), "data/x".into())]));
+    let origins = download(&json!({ "url": "file:data/x" })).origins();
+    assert_eq!(origins, BTreeMap::from([("url".to_string(), json!("file:data/x"))]));
     assert_eq!(identity.params, download(&json!({ "url": "data/y" })).identity().params);
 }
 

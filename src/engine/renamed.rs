@@ -1,0 +1,107 @@
+//! Finds out what was renamed: which stage of the newest run a stage was that the run does not name, and which
+//! pipeline one was that never ran. What follows from it is decided elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Experiment;
+use super::key::KeyParts;
+use super::past::{Earlier, Past, are_alike, distance};
+use super::stage::Device;
+use crate::pipeline::{StageId, StageName};
+use crate::store::{RunLog, Store};
+
+/// Stages no longer in the pipeline that are compared with new ones.
+const GONE: usize = 50;
+/// Pipelines with the same stages that are compared with a new one.
+const PIPELINES: usize = 20;
+
+impl Past<'_> {
+    /// What the stage was called in the newest run, with its result then, if it was renamed since.
+    pub(super) fn former_self(&self, stage: &StageName) -> Option<&(String, Earlier)> {
+        self.renamed.get(stage)
+    }
+
+    /// The stages that were renamed since the newest run, and what each was then.
+    pub(super) fn find_renamed(&self) -> BTreeMap<StageName, (String, Earlier)> {
+        let Experiment { pipeline, .. } = self.experiment;
+        let Some(run) = &self.last else { return BTreeMap::new() };
+        let gone = run.stages.keys().filter(|name| pipeline.id(name).is_none()).take(GONE);
+        let gone: Vec<(&String, Earlier)> =
+            gone.filter_map(|name| Some((name, self.result_in(run, name)?))).collect();
+        if gone.is_empty() {
+            return BTreeMap::new();
+        }
+        let is_new = |id: &StageId| !run.stages.contains_key(pipeline.stage(*id).name.as_str());
+        let mut pairs = Vec::new();
+        for id in pipeline.ids().filter(is_new) {
+            let parts = parts_after(run, id, self.experiment, self.store, self.device);
+            let own = self.last_own(&pipeline.stage(id).name);
+            let own = own.map_or(usize::MAX, |own| distance(&parts, &own.parts));
+            for (at, (_, then)) in gone.iter().enumerate() {
+                let edits = distance(&parts, &then.parts);
+                // A stage that was left out for a while is no other if it is as much like itself.
+                if are_alike(&parts, &then.parts) && edits < own {
+                    pairs.push((edits, id, at));
+                }
+            }
+        }
+        // The nearest first.
+        pairs.sort_unstable();
+        let mut taken = BTreeSet::new();
+        let mut renamed = BTreeMap::new();
+        for (_, id, at) in pairs {
+            let name = &pipeline.stage(id).name;
+            if !renamed.contains_key(name) && taken.insert(at) {
+                let (former, then) = &gone[at];
+                renamed.insert(name.clone(), ((*former).clone(), then.clone()));
+            }
+        }
+        renamed
+    }
+}
+
+/// The newest run of the pipeline that one was which never ran under its name: of those with which it shares three of four
+/// stages, by name and nearly the same, the one that is most alike, or else the newest.
+pub(super) fn former_run(experiment: &Experiment, store: &Store, device: Device) -> Option<RunLog> {
+    let Experiment { pipeline, .. } = experiment;
+    let are_most = |stages: usize| stages * 4 >= pipeline.stages.len() * 3;
+    let edits = |run: &RunLog| {
+        let (mut edits, mut alike) = (0, 0);
+        for id in pipeline.ids() {
+            let parts = parts_after(run, id, experiment, store, device);
+            let entry = run.stages.get(pipeline.stage(id).name.as_str());
+            let then = entry.and_then(|entry| Earlier::of(store.record(&entry.key)?));
+            let then = then.filter(|then| are_alike(&parts, &then.parts));
+            alike += usize::from(then.is_some());
+            edits += then.map_or(parts.leaves().len(), |then| distance(&parts, &then.parts));
+        }
+        are_most(alike).then_some(edits)
+    };
+    let names_most = |run: &RunLog| {
+        are_most(pipeline.stages.iter().filter(|decl| run.stages.contains_key(decl.name.as_str())).count())
+    };
+    let runs = store.newest_runs().into_iter().filter(names_most).take(PIPELINES);
+    runs.filter_map(|run| Some((edits(&run)?, run))).min_by_key(|(edits, _)| *edits).map(|(_, run)| run)
+}
+
+/// The parts of a stage's key with the inputs that it would have had after a run, as far as the run had them: what has
+/// changed before a stage since does not make it another.
+fn parts_after(
+    run: &RunLog,
+    id: StageId,
+    experiment: &Experiment,
+    store: &Store,
+    device: Device,
+) -> KeyParts {
+    let decl = experiment.pipeline.stage(id);
+    let inputs = decl.inputs.iter().filter_map(|(port, source)| {
+        let record = store.record(&run.stages.get(source.stage.as_str())?.key)?;
+        Some((port.clone(), record.outputs.get(&source.port)?.digest))
+    });
+    let identity = decl.stage.identity();
+    let files =
+        identity.files.iter().filter_map(|(name, path)| Some((name.clone(), store.digest_of(path).ok()?)));
+    let (inputs, files) = (inputs.collect(), files.collect());
+    let kind = experiment.registry.kind(&decl.kind);
+    KeyParts::new((kind.name, kind.version), identity, inputs, files, device)
+}
