@@ -9,7 +9,7 @@ use std::fmt;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use stlpipe::nn::bench::{Geometry, InputGradient, Level, Output, Rounding, forward, gradients};
+use stlpipe::nn::bench::{Geometry, InputGradient, Level, Output, Prepared, Rounding, forward, gradients};
 
 const BATCH: usize = 16;
 
@@ -100,7 +100,8 @@ fn measure(
 
 fn output(g: &Geometry, x: &[f32], w: &[f32], rounding: Rounding) -> Vec<f32> {
     let finish = Output { bias: None, negative_slope: 0.0, map: None };
-    forward(g, x, w, finish, (rounding, Level::in_use()), &|_, _| ()).0
+    let filters = Prepared::new(g, w, (rounding, Level::in_use()));
+    forward(g, x, &filters, finish, &|_, _| ()).0
 }
 
 #[divan::bench(args = LAYERS)]

@@ -208,6 +208,25 @@ mod tests {
     }
 
     #[test]
+    fn what_training_or_loading_changes_is_seen_by_the_next_evaluation() {
+        let batch = batch(6, 16);
+        for network in [Network::Lenet, Network::CustomNet, Network::Resnext] {
+            let new = |seed| Classifier::new(&architecture(network), seed, Device::Cpu).unwrap();
+            let mut classifier = new(1);
+            let (first, before) = (classifier.state(), classifier.logits(&batch).unwrap());
+            classifier.train_step(&batch, &mut adam(), &STEP).unwrap();
+            let after = classifier.logits(&batch).unwrap();
+            assert_ne!(after, before, "{network:?}");
+            let mut other = new(2);
+            other.logits(&batch).unwrap();
+            other.network.load(&classifier.state());
+            assert_eq!(other.logits(&batch).unwrap(), after, "{network:?}");
+            classifier.network.load(&first);
+            assert_eq!(classifier.logits(&batch).unwrap(), before, "{network:?}");
+        }
+    }
+
+    #[test]
     fn networks_have_the_parameters_of_their_experiments() {
         for (network, count) in
             [(Network::Lenet, 1_565_706), (Network::CustomNet, 1_899_274), (Network::Resnext, 1_939_530)]

@@ -9,7 +9,7 @@ use std::mem::swap;
 use dfdx::prelude::*;
 
 use super::kernels::{
-    Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, Norm, PerChannel, Rows, Traced,
+    Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, Norm, PerChannel, Prepared, Rows, Traced,
 };
 
 /// Axes known only at run time.
@@ -19,7 +19,9 @@ type Loose<D, T = NoneTape> = Tensor<(usize, usize, usize, usize), f32, D, T>;
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Composed;
 
-impl Backend for Composed {}
+impl Backend for Composed {
+    type Prepared = ();
+}
 
 impl<D: Device<f32>> Kernels<D> for Composed {
     fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
@@ -28,6 +30,7 @@ impl<D: Device<f32>> Kernels<D> for Composed {
         (factor, offset): (&PerChannel<O, D>, &PerChannel<O, D>),
         how: Convolution,
         shortcut: Option<Maps<O, D>>,
+        _prepared: &Prepared<Composed>,
     ) -> Answer<Maps<O, D>, D> {
         let filters = filters.clone().try_mul(factor.clone().try_broadcast()?)?;
         let mut y = convolve(x, &filters, Some(offset), Convolution { negative_slope: 1.0, ..how })?;
@@ -53,6 +56,7 @@ impl<D: Device<f32>> Kernels<D> for Composed {
         bias: Option<&PerChannel<O, D>>,
         how: Convolution,
         (factor, offset): (&PerChannel<O, D>, &PerChannel<O, D>),
+        _prepared: &Prepared<Composed>,
     ) -> Answer<Maps<O, D>, D> {
         affine(convolve(x, filters, bias, how)?, factor, offset)
     }

@@ -1,6 +1,8 @@
 //! The composed kernels against the fused ones, one operation at a time: values and gradients. Whole networks
 //! are compared in `agreement_tests`.
 
+use std::sync::OnceLock;
+
 use dfdx::prelude::*;
 
 use super::composed::Composed;
@@ -41,13 +43,15 @@ fn check_convolve<const I: usize, const O: usize, const PER_GROUP: usize, const 
     let (scale, shift): (PerChannel<O, Cpu>, _) =
         (numbers(Default::default(), 4), numbers(Default::default(), 5));
     let map = (&scale, &shift);
-    let ours = Composed::convolve_mapped(x.clone(), &filters, Some(&bias), how, map).unwrap();
-    let fast = Fused::convolve_mapped(x.clone(), &filters, Some(&bias), how, map).unwrap();
+    let ours =
+        Composed::convolve_mapped(x.clone(), &filters, Some(&bias), how, map, &OnceLock::new()).unwrap();
+    let fast = Fused::convolve_mapped(x.clone(), &filters, Some(&bias), how, map, &OnceLock::new()).unwrap();
     assert_near(&what, &ours.as_vec(), &fast.as_vec());
     let shortcut: Maps<O, Cpu> = numbers(*ours.shape(), 6);
     for shortcut in [None, Some(shortcut.clone())] {
-        let ours = Composed::convolve(x.clone(), &filters, map, how, shortcut.clone()).unwrap();
-        let fast = Fused::convolve(x.clone(), &filters, map, how, shortcut).unwrap();
+        let ours =
+            Composed::convolve(x.clone(), &filters, map, how, shortcut.clone(), &OnceLock::new()).unwrap();
+        let fast = Fused::convolve(x.clone(), &filters, map, how, shortcut, &OnceLock::new()).unwrap();
         assert_near(&what, &ours.as_vec(), &fast.as_vec());
     }
     let cases = [(0.0, false), (0.1, false), (1.0, false), (0.0, true), (0.1, true)];

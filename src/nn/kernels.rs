@@ -2,6 +2,7 @@
 //! `composed` with dfdx's operations for any device; the layers and networks above know only this trait.
 
 use std::fmt::Debug;
+use std::sync::OnceLock;
 
 use dfdx::prelude::*;
 
@@ -75,7 +76,13 @@ pub struct Moments {
 
 /// A way to compute the networks, as a type: [`Fused`](super::cpu::Fused) or
 /// [`Composed`](super::composed::Composed).
-pub trait Backend: Debug + Default + Clone + Send + Sync + 'static {}
+pub trait Backend: Debug + Default + Clone + Send + Sync + 'static {
+    /// What it makes of the filters of a convolution before it evaluates them.
+    type Prepared: Debug + Clone + Send + Sync;
+}
+
+/// Filters that are prepared once for all batches: whoever changes them, or the map behind them, empties it.
+pub type Prepared<B> = OnceLock<<B as Backend>::Prepared>;
 
 /// A way to compute the networks on a device. Every operation is differentiable unless it says otherwise.
 pub trait Kernels<D: Device<f32>>: Backend {
@@ -87,6 +94,7 @@ pub trait Kernels<D: Device<f32>>: Backend {
         map: (&PerChannel<O, D>, &PerChannel<O, D>),
         how: Convolution,
         shortcut: Option<Maps<O, D>>,
+        prepared: &Prepared<Self>,
     ) -> Answer<Maps<O, D>, D>;
 
     /// The norm of act(x * filters + bias), and what it found of that.
@@ -105,6 +113,7 @@ pub trait Kernels<D: Device<f32>>: Backend {
         bias: Option<&PerChannel<O, D>>,
         how: Convolution,
         map: (&PerChannel<O, D>, &PerChannel<O, D>),
+        prepared: &Prepared<Self>,
     ) -> Answer<Maps<O, D>, D>;
 
     /// The largest value of each window of side `K`; of equal ones the first takes the gradient.

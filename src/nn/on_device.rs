@@ -38,11 +38,8 @@ pub trait Trained {
 }
 
 /// How many images each core judges together: few enough for their maps to stay in its cache from one layer to the next, and
-/// enough to repay what is done to the filters each time.
-const TOGETHER: usize = 8;
-
-/// The same where the filters are prepared for Winograd's method each time.
-const TOGETHER_PREPARED: usize = 64;
+/// enough for products that are wide.
+const TOGETHER: usize = 4;
 
 /// The network of an architecture, its layers computed in a way on a device, made by a function of its layers' type.
 macro_rules! network {
@@ -65,14 +62,10 @@ macro_rules! network {
 /// # Errors
 /// [`Error::Device`].
 pub fn on_cores(architecture: &Architecture) -> Result<Box<dyn Trained>, Error> {
-    fn make<M: Layers<Cpu> + Send + Sync + 'static>(together: usize) -> Result<Box<dyn Trained>, Error> {
-        Ok(Box::new(OnCores { network: OnDevice::<M, Cpu>::new(Cpu::default())?, together }))
+    fn make<M: Layers<Cpu> + Send + Sync + 'static>(device: Cpu) -> Result<Box<dyn Trained>, Error> {
+        Ok(Box::new(OnCores(OnDevice::<M, Cpu>::new(device)?)))
     }
-    let together = match architecture.network {
-        Network::Lenet | Network::CustomNet => TOGETHER_PREPARED,
-        Network::Resnext => TOGETHER,
-    };
-    network!(architecture, Fused, Cpu, make, together)
+    network!(architecture, Fused, Cpu, make, Cpu::default())
 }
 
 /// The network of an architecture on a GPU, with weights still to be loaded.
@@ -163,11 +156,7 @@ impl<M: Layers<D>, D: Device<f32>> Trained for OnDevice<M, D> {
 
 /// A network on the processor, in threads of the pool: any other thread each loop over the cores would put to sleep and wake
 /// again, some hundred times in a step.
-struct OnCores<M> {
-    network: OnDevice<M, Cpu>,
-    /// How many images are judged together.
-    together: usize,
-}
+struct OnCores<M>(OnDevice<M, Cpu>);
 
 impl<M: Layers<Cpu> + Send + Sync> Trained for OnCores<M> {
     fn train_step(
@@ -177,25 +166,25 @@ impl<M: Layers<Cpu> + Send + Sync> Trained for OnCores<M> {
         options: &StepOptions,
         trainable: Trainable,
     ) -> Result<StepResult, Error> {
-        rayon::scope(|_| self.network.train_step(batch, optimizer, options, trainable))
+        rayon::scope(|_| self.0.train_step(batch, optimizer, options, trainable))
     }
 
     fn logits(&self, batch: &Batch) -> Result<Vec<f32>, Error> {
-        let parts = batch.images.par_chunks(self.together * 3 * batch.height * batch.width);
-        let logits = parts.map(|images| self.network.judge(images, batch));
+        let parts = batch.images.par_chunks(TOGETHER * 3 * batch.height * batch.width);
+        let logits = parts.map(|images| self.0.judge(images, batch));
         Ok(logits.collect::<Result<Vec<_>, Error>>()?.concat())
     }
 
     fn state(&self) -> StateDict {
-        self.network.state()
+        self.0.state()
     }
 
     fn load(&mut self, state: &StateDict) {
-        self.network.load(state);
+        self.0.load(state);
     }
 
     fn parameter_count(&self) -> usize {
-        self.network.parameter_count()
+        self.0.parameter_count()
     }
 }
 

@@ -11,7 +11,7 @@ use super::finish::{Added, Fresh, Output};
 use super::fresh::filled;
 use super::geometry::Geometry;
 use super::level::Level;
-use super::product::Rounding;
+use super::product::{Packed, Rounding};
 use super::shifted::{self, OutputGradient};
 use super::{unfolded, winograd};
 
@@ -19,23 +19,41 @@ use super::{unfolded, winograd};
 /// network's every layer has its own, and none is worth its own copy of the loops.
 pub type Then<'a, T> = &'a (dyn Fn(usize, &mut [f32]) -> T + Sync);
 
+/// Filters as the forward pass reads them. They serve any number of batches, of images of any size.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    factors: Vec<Packed>,
+    how: (Rounding, Level),
+}
+
+impl Prepared {
+    /// Prepares filters for convolutions that are like this one but for the size of the images.
+    pub fn new(g: &Geometry, filters: &[f32], how: (Rounding, Level)) -> Prepared {
+        let factors = match winograd::Tiling::of(g) {
+            Some(tiling) => tiling.prepare(g, filters, how),
+            None => shifted::prepare(g, filters, how.1),
+        };
+        Prepared { factors, how }
+    }
+}
+
 /// The output for a batch x, and what was made of each sample of it.
 pub fn forward<T: Send>(
     g: &Geometry,
     x: &[f32],
-    filters: &[f32],
+    filters: &Prepared,
     finish: Output,
-    how: (Rounding, Level),
     then: Then<'_, T>,
 ) -> (Vec<f32>, Vec<T>) {
+    let Prepared { factors, how } = filters;
     let mut results = Vec::new();
     // SAFETY: a pass stores every value of the output; so it has those of a sample before the sample is shown.
     let y = unsafe {
         filled(x.len() / g.sample() * g.out_sample(), |y| {
             let then = |sample: usize, y: &mut [MaybeUninit<f32>]| then(sample, y.assume_init_mut());
             results = match winograd::Tiling::of(g) {
-                Some(tiling) => tiling.forward(g, (x, y), filters, finish, how, then),
-                None => shifted::forward(g, (x, y), filters, finish, how, then),
+                Some(tiling) => tiling.forward(g, (x, y), factors, finish, *how, then),
+                None => shifted::forward(g, (x, y), factors, finish, how.0, then),
             };
         })
     };
@@ -218,8 +236,8 @@ mod tests {
             for (level, rounding) in
                 Level::here().flat_map(|l| [(l, Rounding::Plain), (l, Rounding::Careful)])
             {
-                let (ours, lengths) =
-                    forward(&g, &x, &w, finish, (rounding, level), &|n, y| (n, y.iter().sum::<f32>()));
+                let filters = Prepared::new(&g, &w, (rounding, level));
+                let (ours, lengths) = forward(&g, &x, &filters, finish, &|n, y| (n, y.iter().sum::<f32>()));
                 assert_near("output", &g, &ours, &y);
                 let sums = ours.chunks(g.out_sample()).map(|y| y.iter().sum()).enumerate();
                 assert!(sums.eq(lengths), "what was seen of {g:?}");
@@ -231,7 +249,8 @@ mod tests {
                 *y = f64::from(map.0[channel]) * *y + f64::from(map.1[channel]);
             }
             for level in Level::here() {
-                let (ours, _) = forward(&g, &x, &w, finish, (Rounding::Plain, level), &|_, _| ());
+                let filters = Prepared::new(&g, &w, (Rounding::Plain, level));
+                let (ours, _) = forward(&g, &x, &filters, finish, &|_, _| ());
                 assert_near("mapped output", &g, &ours, &y);
             }
             let fill = |sample: usize, to: &mut [f32]| {

@@ -33,7 +33,8 @@ use std::mem::take;
 use dfdx::prelude::*;
 
 use super::kernels::{
-    Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, Norm, PerChannel, Rows, Source, Traced,
+    Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, Norm, PerChannel, Prepared, Rows, Source,
+    Traced,
 };
 use convolution::InputGradient;
 use finish::Output;
@@ -44,7 +45,7 @@ use sums::sum;
 
 /// What `benches/` measures.
 pub mod bench {
-    pub use super::convolution::{InputGradient, forward, gradients};
+    pub use super::convolution::{InputGradient, Prepared, forward, gradients};
     pub use super::finish::Output;
     pub use super::geometry::Geometry;
     pub use super::level::Level;
@@ -62,7 +63,9 @@ pub fn instructions() -> &'static str {
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Fused;
 
-impl Backend for Fused {}
+impl Backend for Fused {
+    type Prepared = convolution::Prepared;
+}
 
 impl Kernels<Cpu> for Fused {
     fn convolve<const I: usize, const O: usize, const PER_GROUP: usize, const K: usize>(
@@ -71,20 +74,24 @@ impl Kernels<Cpu> for Fused {
         (factor, offset): (&PerChannel<O, Cpu>, &PerChannel<O, Cpu>),
         how: Convolution,
         shortcut: Option<Maps<O, Cpu>>,
+        prepared: &Prepared<Fused>,
     ) -> Answer<Maps<O, Cpu>, Cpu> {
         let (batch, _, height, width) = *x.shape();
         let geometry = geometry::<I, O, PER_GROUP, K>(how, height, width);
         let shortcut = shortcut.as_ref().map(values);
         let negative_slope = if shortcut.is_some() { 1.0 } else { how.negative_slope };
         let finish = Output { bias: Some(values(offset)), negative_slope, map: None };
-        let filters = elementwise::scaled(values(filters), values(factor));
+        let prepare = || {
+            let filters = elementwise::scaled(values(filters), values(factor));
+            convolution::Prepared::new(&geometry, &filters, (Rounding::Plain, Level::in_use()))
+        };
         let join = |sample: usize, y: &mut [f32]| {
             if let Some(shortcut) = shortcut {
                 elementwise::join(y, &shortcut[sample * y.len()..][..y.len()], how.negative_slope);
             }
         };
-        let rounding = (Rounding::Plain, Level::in_use());
-        let (y, _) = convolution::forward(&geometry, values(&x), &filters, finish, rounding, &join);
+        let filters = prepared.get_or_init(prepare);
+        let (y, _) = convolution::forward(&geometry, values(&x), filters, finish, &join);
         x.device().try_tensor_from_vec(y, (batch, Const, geometry.out_height(), geometry.out_width()))
     }
 
@@ -94,14 +101,15 @@ impl Kernels<Cpu> for Fused {
         bias: Option<&PerChannel<O, Cpu>>,
         how: Convolution,
         (factor, offset): (&PerChannel<O, Cpu>, &PerChannel<O, Cpu>),
+        prepared: &Prepared<Fused>,
     ) -> Answer<Maps<O, Cpu>, Cpu> {
         let (batch, _, height, width) = *x.shape();
         let geometry = geometry::<I, O, PER_GROUP, K>(how, height, width);
         let map = Some((values(factor), values(offset)));
         let finish = Output { bias: bias.map(values), negative_slope: how.negative_slope, map };
-        let rounding = (Rounding::Plain, Level::in_use());
-        let (y, _) =
-            convolution::forward(&geometry, values(&x), values(filters), finish, rounding, &|_, _| ());
+        let how = (Rounding::Plain, Level::in_use());
+        let filters = prepared.get_or_init(|| convolution::Prepared::new(&geometry, values(filters), how));
+        let (y, _) = convolution::forward(&geometry, values(&x), filters, finish, &|_, _| ());
         x.device().try_tensor_from_vec(y, (batch, Const, geometry.out_height(), geometry.out_width()))
     }
 
@@ -118,11 +126,12 @@ impl Kernels<Cpu> for Fused {
         let (batch, _, height, width) = *x.shape();
         let geometry = geometry::<I, O, PER_GROUP, K>(how, height, width);
         let finish = Output { bias: bias.map(values), negative_slope: how.negative_slope, map: None };
-        let rounding = (Rounding::Careful, Level::in_use());
+        let prepared = (Rounding::Careful, Level::in_use());
+        let prepared = convolution::Prepared::new(&geometry, values(filters), prepared);
         let measure =
             |_: usize, y: &mut [f32]| y.chunks_exact(geometry.out_space()).map(norm::powers).collect();
         let (y, powers): (_, Vec<Vec<_>>) =
-            convolution::forward(&geometry, values(&x), values(filters), finish, rounding, &measure);
+            convolution::forward(&geometry, values(&x), &prepared, finish, &measure);
         let moments = norm::moments(&powers.concat(), O, batch * geometry.out_space());
         let map = norm::Standardization::new(&moments, values(scale), values(shift), eps);
         let shortcut = shortcut.map(|shortcut| {

@@ -34,7 +34,7 @@ pub enum Rounding {
 }
 
 /// The left factor, in the order in which tiles read it: panels of a few rows, column by column.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Packed {
     values: Vec<f32>, // (panels, depth, rows of a panel)
     rows: usize,

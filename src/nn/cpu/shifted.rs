@@ -33,21 +33,25 @@ const MANY: usize = 2304;
 /// Narrower planes than these are worth a copy that has those of one channel together.
 const NARROW: usize = 128;
 
+/// The filters of each group as [`forward`] reads them.
+pub fn prepare(g: &Geometry, filters: &[f32], level: Level) -> Vec<Packed> {
+    let groups = filters.chunks_exact(g.group_outputs() * g.filter());
+    let packed = |filters| Packed::new(Matrix::new(filters, g.group_outputs(), g.filter()), level);
+    groups.map(packed).collect()
+}
+
 /// Stores the output y for a batch x; returns what `then` makes of each sample of it.
 pub fn forward<T: Send>(
     g: &Geometry,
     (x, y): (&[f32], &mut [MaybeUninit<f32>]),
-    filters: &[f32],
+    filters: &[Packed],
     finish: Output,
-    (rounding, level): (Rounding, Level),
+    rounding: Rounding,
     then: impl Fn(usize, &mut [MaybeUninit<f32>]) -> T + Sync,
 ) -> Vec<T> {
     let to = (g.out_height(), g.out_width());
     let shifts = Shifts::new(g.kernel, g.stride, g.padding as isize, (g.height, g.width), to);
-    let filters = filters.chunks_exact(g.group_outputs() * g.filter());
-    let packed = |filters| Packed::new(Matrix::new(filters, g.group_outputs(), g.filter()), level);
-    let filters = filters.map(packed).collect();
-    Pass { shifts, channels: g.channels, filters, rounding, finish }.run(x, y, then)
+    Pass { shifts: &shifts, channels: g.channels, filters, rounding, finish: &finish }.run(x, y, then)
 }
 
 /// What finishes the gradient of the input of some samples, from that of their output, for stride 1: the convolution of
@@ -62,7 +66,7 @@ pub fn input_gradient<F: Finish>(
     let before = g.kernel as isize - 1 - g.padding as isize;
     let shifts = Shifts::new(g.kernel, 1, before, (g.out_height(), g.out_width()), (g.height, g.width));
     let (inputs, outputs) = (g.channels.0 / g.groups, g.group_outputs());
-    let filters = if g.kernel == 1 {
+    let filters: Vec<Packed> = if g.kernel == 1 {
         let packed = |filters| Packed::new(Matrix::new(filters, outputs, inputs).transposed(), level);
         filters.chunks_exact(outputs * inputs).map(packed).collect()
     } else {
@@ -71,8 +75,11 @@ pub fn input_gradient<F: Finish>(
         g.flipped(filters).chunks_exact(inputs * depth).map(packed).collect()
     };
     let channels = (g.channels.1, g.channels.0);
-    let pass = Pass { shifts, channels, filters, rounding: Rounding::Plain, finish };
-    move |dy, dx| drop(pass.run(dy, dx, |_, _| ()))
+    move |dy, dx| {
+        let pass =
+            Pass { shifts: &shifts, channels, filters: &filters, rounding: Rounding::Plain, finish: &finish };
+        drop(pass.run(dy, dx, |_, _| ()));
+    }
 }
 
 /// Fills the gradient of a sample's output, by its number, when its turn has come. Dynamic, since every network's every
@@ -223,16 +230,16 @@ fn equal_steps(count: usize, step: usize) -> Vec<usize> {
 }
 
 /// A convolution, and what becomes of each value.
-struct Pass<F> {
-    shifts: Shifts,
+struct Pass<'a, F> {
+    shifts: &'a Shifts,
     channels: (usize, usize),
     /// Those of each group.
-    filters: Vec<Packed>,
+    filters: &'a [Packed],
     rounding: Rounding,
-    finish: F,
+    finish: &'a F,
 }
 
-impl<F: Finish> Pass<F> {
+impl<F: Finish> Pass<'_, F> {
     /// Stores the convolution of `x`.
     fn run<T: Send>(
         &self,
@@ -240,7 +247,7 @@ impl<F: Finish> Pass<F> {
         y: &mut [F::Place],
         then: impl Fn(usize, &mut [F::Place]) -> T + Sync,
     ) -> Vec<T> {
-        let shifts = &self.shifts;
+        let shifts = self.shifts;
         let groups = self.filters.len();
         let (inputs, outputs) = (self.channels.0 / groups, self.channels.1 / groups);
         let starts = shifts.starts(inputs);
@@ -256,7 +263,7 @@ impl<F: Finish> Pass<F> {
                         let run = Rows { values, starts: &starts, width: shifts.run() };
                         let first = group * outputs;
                         if shifts.run() == to {
-                            multiply(filters, run, self.rounding, y, to, (first, &self.finish));
+                            multiply(filters, run, self.rounding, y, to, (first, self.finish));
                         } else {
                             scratch::with(outputs * shifts.run(), |runs| {
                                 multiply(filters, run, self.rounding, runs, shifts.run(), (0, &Stored));
@@ -272,7 +279,7 @@ impl<F: Finish> Pass<F> {
 
     /// Stores the rows of the output out of the runs that contain them.
     fn keep(&self, runs: &[f32], y: &mut [F::Place], first: usize) {
-        let Shifts { to: (height, width), columns, .. } = self.shifts;
+        let Shifts { to: (height, width), columns, .. } = *self.shifts;
         let channels = runs.chunks_exact(self.shifts.run()).zip(y.chunks_exact_mut(height * width));
         for (channel, (run, y)) in channels.enumerate() {
             let store = self.finish.of(first + channel);

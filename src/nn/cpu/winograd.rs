@@ -60,12 +60,28 @@ impl Tiling {
         }
     }
 
+    /// Filters at the points, as [`Tiling::forward`] reads them.
+    pub fn prepare(
+        &self,
+        g: &Geometry,
+        filters: &[f32],
+        (rounding, level): (Rounding, Level),
+    ) -> Vec<Packed> {
+        match (self, rounding) {
+            (Tiling::Two, Rounding::Plain) => at_points::<2, 6>(filters, g.channels, level),
+            (Tiling::Two, Rounding::Careful) => at_points::<2, 4>(filters, g.channels, level),
+            (Tiling::Three, Rounding::Plain) => at_points::<3, 6>(filters, g.channels, level),
+            (Tiling::Three, Rounding::Careful) => at_points::<3, 4>(filters, g.channels, level),
+            (Tiling::Four, _) => at_points::<4, 6>(filters, g.channels, level),
+        }
+    }
+
     /// Stores the output y for a batch x; returns what `then` makes of each sample of it.
     pub fn forward<T: Send>(
         &self,
         g: &Geometry,
         (x, y): (&[f32], &mut [MaybeUninit<f32>]),
-        filters: &[f32],
+        filters: &[Packed],
         finish: Output,
         (rounding, level): (Rounding, Level),
         then: impl Fn(usize, &mut [MaybeUninit<f32>]) -> T + Sync,
@@ -99,14 +115,15 @@ impl Tiling {
         level: Level,
     ) {
         let filters = g.flipped(filters);
+        let channels = (g.channels.1, g.channels.0);
         // Adam divides small gradients by small moments, so what they lose shows in the weights.
         let planes = Planes::backward(g);
         let pass =
             Pass { planes, rounding: Rounding::Careful, level, finish, then: |_: usize, _: &mut [_]| () };
         match self {
-            Tiling::Two => pass.run::<2, 5, 6, _>(dy, &filters, dx),
-            Tiling::Three => pass.run::<3, 4, 6, _>(dy, &filters, dx),
-            Tiling::Four => pass.run::<4, 3, 6, _>(dy, &filters, dx),
+            Tiling::Two => pass.run::<2, 5, 6, _>(dy, &at_points::<2, 6>(&filters, channels, level), dx),
+            Tiling::Three => pass.run::<3, 4, 6, _>(dy, &at_points::<3, 6>(&filters, channels, level), dx),
+            Tiling::Four => pass.run::<4, 3, 6, _>(dy, &at_points::<4, 6>(&filters, channels, level), dx),
         };
     }
 }
@@ -121,26 +138,21 @@ struct Pass<F, Then> {
 }
 
 impl<F: Finish, Then> Pass<F, Then> {
-    /// Stores the convolution of `x` with the filters (to channels, from channels, R, R), in tiles of M x M.
+    /// Stores the convolution of `x` with the filters at each point, in tiles of M x M.
     fn run<const R: usize, const M: usize, const SIDE: usize, T: Send>(
         &self,
         x: &[f32],
-        filters: &[f32],
+        filters: &[Packed],
         y: &mut [F::Place],
     ) -> Vec<T>
     where
         Then: Fn(usize, &mut [F::Place]) -> T + Sync,
-        Evaluate: Along<R, SIDE>,
         Windows: Along<SIDE, SIDE>,
         Interpolate: Along<SIDE, M>,
     {
         const { assert!(R + M == SIDE + 1) };
         let points = SIDE * SIDE;
         let (inputs, outputs) = self.planes.channels;
-        let filters = evaluate_filters::<R, SIDE>(filters, inputs, self.level);
-        let at = |point: usize| Matrix::spaced(&filters[point * inputs..], outputs, inputs, points * inputs);
-        let filters: Vec<Packed> =
-            (0..points).into_par_iter().map(|point| Packed::new(at(point), self.level)).collect();
         let (from, to) = (self.planes.from.0 * self.planes.from.1, self.planes.to.0 * self.planes.to.1);
         let together = self.planes.samples_together::<M>(ENOUGH_TILES);
         let samples = y.par_chunks_mut(together * outputs * to).zip(x.par_chunks(together * inputs * from));
@@ -289,6 +301,21 @@ where
             }
         }
     }
+}
+
+/// G w G' of filters (to channels, from channels, R, R), packed for each point.
+fn at_points<const R: usize, const SIDE: usize>(
+    filters: &[f32],
+    (inputs, outputs): (usize, usize),
+    level: Level,
+) -> Vec<Packed>
+where
+    Evaluate: Along<R, SIDE>,
+{
+    let points = SIDE * SIDE;
+    let filters = evaluate_filters::<R, SIDE>(filters, inputs, level);
+    let at = |point: usize| Matrix::spaced(&filters[point * inputs..], outputs, inputs, points * inputs);
+    (0..points).into_par_iter().map(|point| Packed::new(at(point), level)).collect()
 }
 
 /// G w G' for all pairs of channels, as (to, points, from).

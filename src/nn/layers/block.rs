@@ -21,7 +21,7 @@ pub struct Block<
     const S: usize,
     const P: usize,
     A,
-    B,
+    B: Backend,
     D: Storage<E>,
     E: Dtype = f32,
 > {
@@ -52,7 +52,15 @@ impl<
         let [weight, bias] = ["weight", "bias"].map(|part| format!("layer_{NUMBER}.{part}"));
         visitor.visit_fields(
             (
-                Self::tensor(&weight, |s| &s.weight, |s| &mut s.weight, TensorOptions::reset_to_zeros()),
+                Self::tensor(
+                    &weight,
+                    |s| &s.weight,
+                    |s| {
+                        s.norm.change();
+                        &mut s.weight
+                    },
+                    TensorOptions::reset_to_zeros(),
+                ),
                 Self::tensor(&bias, |s| &s.bias, |s| &mut s.bias, TensorOptions::reset_to_zeros()),
                 Self::module(&format!("conv2_bn{NUMBER}"), |s| &s.norm, |s| &mut s.norm),
             ),
@@ -117,7 +125,6 @@ impl<
     type Error = D::Err;
 
     fn try_forward(&self, x: Maps<I, D>) -> Answer<Self::Output, D> {
-        let (factor, offset) = self.norm.map()?;
-        B::convolve_mapped(x, &self.weight, Some(&self.bias), Self::HOW, (&factor, &offset))
+        self.norm.after_activation(x, &self.weight, &self.bias, Self::HOW)
     }
 }

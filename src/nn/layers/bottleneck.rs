@@ -15,7 +15,7 @@ const fn bare(stride: usize, padding: usize, input: Source) -> Convolution {
 
 /// The first convolution, on images: 3 to `O` channels, kernel 7, stride 2, padding 3; norm, activation.
 #[derive(Debug, Clone)]
-pub struct Stem<const O: usize, A, B, D: Storage<E>, E: Dtype = f32> {
+pub struct Stem<const O: usize, A, B: Backend, D: Storage<E>, E: Dtype = f32> {
     conv1: Tensor<Rank4<O, 3, 7, 7>, E, D>,
     bn1: BatchNorm<O, A, B, D, E>,
 }
@@ -30,7 +30,15 @@ impl<const O: usize, A: Slope, B: Backend, D: Device<E>, E: Dtype> TensorCollect
     ) -> Result<Option<Self::To<V::E2, V::D2>>, V::Err> {
         visitor.visit_fields(
             (
-                Self::tensor("conv1.weight", |s| &s.conv1, |s| &mut s.conv1, TensorOptions::reset_to_zeros()),
+                Self::tensor(
+                    "conv1.weight",
+                    |s| &s.conv1,
+                    |s| {
+                        s.bn1.change();
+                        &mut s.conv1
+                    },
+                    TensorOptions::reset_to_zeros(),
+                ),
                 Self::module("bn1", |s| &s.bn1, |s| &mut s.bn1),
             ),
             |(conv1, bn1)| Stem { conv1, bn1 },
@@ -60,7 +68,14 @@ impl<const O: usize, A: Slope, B: Kernels<D>, D: Device<f32>> Module<Maps<3, D>>
 
 /// A shortcut where the shape changes: kernel 1, stride `S`; norm.
 #[derive(Debug, Clone)]
-pub struct Projection<const I: usize, const O: usize, const S: usize, B, D: Storage<E>, E: Dtype = f32> {
+pub struct Projection<
+    const I: usize,
+    const O: usize,
+    const S: usize,
+    B: Backend,
+    D: Storage<E>,
+    E: Dtype = f32,
+> {
     conv: Tensor<Rank4<O, I, 1, 1>, E, D>,
     norm: BatchNorm<O, Identity, B, D, E>,
 }
@@ -75,7 +90,15 @@ impl<const I: usize, const O: usize, const S: usize, B: Backend, D: Device<E>, E
     ) -> Result<Option<Self::To<V::E2, V::D2>>, V::Err> {
         visitor.visit_fields(
             (
-                Self::tensor("0.weight", |s| &s.conv, |s| &mut s.conv, TensorOptions::reset_to_zeros()),
+                Self::tensor(
+                    "0.weight",
+                    |s| &s.conv,
+                    |s| {
+                        s.norm.change();
+                        &mut s.conv
+                    },
+                    TensorOptions::reset_to_zeros(),
+                ),
                 Self::module("1", |s| &s.norm, |s| &mut s.norm),
             ),
             |(conv, norm)| Projection { conv, norm },
@@ -133,7 +156,7 @@ pub struct Bottleneck<
     const S: usize,
     Shortcut,
     A,
-    B,
+    B: Backend,
     D: Storage<E>,
     E: Dtype = f32,
 > {
@@ -171,7 +194,10 @@ impl<
                     Self::tensor(
                         "conv1.weight",
                         |s| &s.conv1,
-                        |s| &mut s.conv1,
+                        |s| {
+                            s.bn1.change();
+                            &mut s.conv1
+                        },
                         TensorOptions::reset_to_zeros(),
                     ),
                     Self::module("bn1", |s| &s.bn1, |s| &mut s.bn1),
@@ -180,7 +206,10 @@ impl<
                     Self::tensor(
                         "conv2.weight",
                         |s| &s.conv2,
-                        |s| &mut s.conv2,
+                        |s| {
+                            s.bn2.change();
+                            &mut s.conv2
+                        },
                         TensorOptions::reset_to_zeros(),
                     ),
                     Self::module("bn2", |s| &s.bn2, |s| &mut s.bn2),
@@ -189,7 +218,10 @@ impl<
                     Self::tensor(
                         "conv3.weight",
                         |s| &s.conv3,
-                        |s| &mut s.conv3,
+                        |s| {
+                            s.bn3.change();
+                            &mut s.conv3
+                        },
                         TensorOptions::reset_to_zeros(),
                     ),
                     Self::module("bn3", |s| &s.bn3, |s| &mut s.bn3),

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use dfdx::prelude::*;
 
 use crate::nn::kernels::{
-    Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, Norm, PerChannel, Traced,
+    Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, Norm, PerChannel, Prepared, Traced,
 };
 
 use super::activation::Slope;
@@ -19,12 +19,14 @@ const MOMENTUM: f64 = 0.1;
 
 /// Batch norm over `C` channels, followed by an activation.
 #[derive(Debug, Clone)]
-pub struct BatchNorm<const C: usize, A, B, D: Storage<E>, E: Dtype = f32> {
+pub struct BatchNorm<const C: usize, A, B: Backend, D: Storage<E>, E: Dtype = f32> {
     weight: Tensor<Rank1<C>, E, D>,
     bias: Tensor<Rank1<C>, E, D>,
     running_mean: Tensor<Rank1<C>, E, D>,
     running_var: Tensor<Rank1<C>, E, D>,
     num_batches_tracked: usize,
+    /// Of the convolution before it, for evaluation; what changes either of them goes through [`BatchNorm::change`].
+    prepared: Prepared<B>,
     kinds: PhantomData<(A, B)>,
 }
 
@@ -40,10 +42,15 @@ impl<const C: usize, A: Slope, B: Backend, D: Device<E>, E: Dtype> TensorCollect
         let ones = || TensorOptions::detached(Tensor::try_fill_with_ones);
         visitor.visit_fields(
             (
-                Self::tensor("weight", |s| &s.weight, |s| &mut s.weight, TensorOptions::reset_to_ones()),
-                Self::tensor("bias", |s| &s.bias, |s| &mut s.bias, TensorOptions::reset_to_zeros()),
-                Self::tensor("running_mean", |s| &s.running_mean, |s| &mut s.running_mean, zeros()),
-                Self::tensor("running_var", |s| &s.running_var, |s| &mut s.running_var, ones()),
+                Self::tensor(
+                    "weight",
+                    |s| &s.weight,
+                    |s| &mut s.change().weight,
+                    TensorOptions::reset_to_ones(),
+                ),
+                Self::tensor("bias", |s| &s.bias, |s| &mut s.change().bias, TensorOptions::reset_to_zeros()),
+                Self::tensor("running_mean", |s| &s.running_mean, |s| &mut s.change().running_mean, zeros()),
+                Self::tensor("running_var", |s| &s.running_var, |s| &mut s.change().running_var, ones()),
                 Self::scalar(
                     "num_batches_tracked",
                     |s| &s.num_batches_tracked,
@@ -57,15 +64,24 @@ impl<const C: usize, A: Slope, B: Backend, D: Device<E>, E: Dtype> TensorCollect
                 running_mean,
                 running_var,
                 num_batches_tracked,
+                prepared: Prepared::<B>::new(),
                 kinds: PhantomData,
             },
         )
     }
 }
 
+impl<const C: usize, A, B: Backend, D: Storage<E>, E: Dtype> BatchNorm<C, A, B, D, E> {
+    /// To be called before it is changed, or the filters of the convolution before it.
+    pub(super) fn change(&mut self) -> &mut Self {
+        self.prepared.take();
+        self
+    }
+}
+
 impl<const C: usize, A: Slope, B: Kernels<D>, D: Device<f32>> BatchNorm<C, A, B, D> {
     /// Factor and offset of each channel by the running statistics.
-    pub(super) fn map(&self) -> Answer<(PerChannel<C, D>, PerChannel<C, D>), D> {
+    fn map(&self) -> Answer<(PerChannel<C, D>, PerChannel<C, D>), D> {
         let deviation = self.running_var.clone().try_add(EPS)?.try_sqrt()?;
         let scale = self.weight.clone().try_div(deviation)?;
         let shift = self.bias.clone().try_sub(scale.clone().try_mul(self.running_mean.clone())?)?;
@@ -100,7 +116,19 @@ impl<const C: usize, A: Slope, B: Kernels<D>, D: Device<f32>> BatchNorm<C, A, B,
     ) -> Answer<Maps<C, D>, D> {
         let (factor, offset) = self.map()?;
         let how = Convolution { negative_slope: A::NEGATIVE, ..how };
-        B::convolve(x, filters, (&factor, &offset), how, shortcut)
+        B::convolve(x, filters, (&factor, &offset), how, shortcut, &self.prepared)
+    }
+
+    /// In evaluation, a convolution with bias and activation and this norm after it.
+    pub(super) fn after_activation<const I: usize, const PER_GROUP: usize, const K: usize>(
+        &self,
+        x: Maps<I, D>,
+        filters: &Filters<C, PER_GROUP, K, D>,
+        bias: &PerChannel<C, D>,
+        how: Convolution,
+    ) -> Answer<Maps<C, D>, D> {
+        let (factor, offset) = self.map()?;
+        B::convolve_mapped(x, filters, Some(bias), how, (&factor, &offset), &self.prepared)
     }
 
     /// Mixes the statistics of a batch, of `count` values per channel, into the running ones.
@@ -114,6 +142,7 @@ impl<const C: usize, A: Slope, B: Kernels<D>, D: Device<f32>> BatchNorm<C, A, B,
             }
             running.copy_from(&values);
         };
+        self.change();
         mix(&mut self.running_mean, &batch.mean, 1.0);
         mix(&mut self.running_var, &batch.variance, unbiased);
         self.num_batches_tracked += 1;
