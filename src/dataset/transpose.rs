@@ -4,6 +4,9 @@
 /// Side of a block: so many bytes fill one `u64`.
 const BLOCK: usize = 8;
 
+/// How many neighbouring blocks are transposed at a time, so that the compiler can use vectors.
+const TOGETHER: usize = 4;
+
 /// Writes column `x` of `from` as row `x` of `to`, for `rows` rows that stand `stride` bytes apart in `from`.
 ///
 /// # Panics
@@ -12,15 +15,12 @@ pub fn transpose(from: &[u8], stride: usize, rows: usize, columns: usize, to: &m
     assert_eq!(to.len(), rows * columns, "the result has {columns} rows of {rows}");
     let (whole_rows, whole_columns) = (rows - rows % BLOCK, columns - columns % BLOCK);
     for y in (0..whole_rows).step_by(BLOCK) {
-        for x in (0..whole_columns).step_by(BLOCK) {
-            let mut block = [0; BLOCK];
-            for (i, row) in block.iter_mut().enumerate() {
-                *row = read(&from[(y + i) * stride + x..]);
-            }
-            transpose_block(&mut block);
-            for (i, row) in block.iter().enumerate() {
-                to[(x + i) * rows + y..][..BLOCK].copy_from_slice(&row.to_le_bytes());
-            }
+        let many = whole_columns - whole_columns % (BLOCK * TOGETHER);
+        for x in (0..many).step_by(BLOCK * TOGETHER) {
+            move_blocks::<TOGETHER>(&from[y * stride + x..], stride, rows, &mut to[x * rows + y..]);
+        }
+        for x in (many..whole_columns).step_by(BLOCK) {
+            move_blocks::<1>(&from[y * stride + x..], stride, rows, &mut to[x * rows + y..]);
         }
         for x in whole_columns..columns {
             for i in 0..BLOCK {
@@ -35,20 +35,35 @@ pub fn transpose(from: &[u8], stride: usize, rows: usize, columns: usize, to: &m
     }
 }
 
-fn read(bytes: &[u8]) -> u64 {
-    u64::from_le_bytes(bytes[..BLOCK].try_into().expect("the slice has eight bytes"))
+/// Transposes neighbouring blocks whose rows stand `stride` bytes apart in `from` and `rows` bytes apart in `to`.
+fn move_blocks<const N: usize>(from: &[u8], stride: usize, rows: usize, to: &mut [u8]) {
+    let mut blocks = [[0; N]; BLOCK];
+    for (row, from) in blocks.iter_mut().zip(from.chunks(stride)) {
+        for (row, bytes) in row.iter_mut().zip(from.as_chunks().0) {
+            *row = u64::from_le_bytes(*bytes);
+        }
+    }
+    transpose_blocks(&mut blocks);
+    for (i, row) in blocks.iter().enumerate() {
+        for (n, row) in row.iter().enumerate() {
+            to[(n * BLOCK + i) * rows..][..BLOCK].copy_from_slice(&row.to_le_bytes());
+        }
+    }
 }
 
 /// Exchanges the off-diagonal quarters of blocks of 2, then 4, then 8 bytes (Warren, "Hacker's Delight", 7-3).
-fn transpose_block(rows: &mut [u64; BLOCK]) {
+#[inline(always)]
+fn transpose_blocks<const N: usize>(rows: &mut [[u64; N]; BLOCK]) {
     const STEPS: [(usize, u64); 3] =
         [(1, 0x00FF_00FF_00FF_00FF), (2, 0x0000_FFFF_0000_FFFF), (4, 0x0000_0000_FFFF_FFFF)];
     for (distance, mask) in STEPS {
         let bits = 8 * distance as u32;
         for i in (0..BLOCK).filter(|i| i & distance == 0) {
-            let exchanged = (rows[i] >> bits ^ rows[i + distance]) & mask;
-            rows[i] ^= exchanged << bits;
-            rows[i + distance] ^= exchanged;
+            for n in 0..N {
+                let exchanged = (rows[i][n] >> bits ^ rows[i + distance][n]) & mask;
+                rows[i][n] ^= exchanged << bits;
+                rows[i + distance][n] ^= exchanged;
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Component, Path};
 
 use flate2::bufread::MultiGzDecoder;
+use rayon::prelude::*;
 use tar::{Archive, EntryType};
 
 use super::{CLASSES, IMAGE_BYTES, Member, Part, transpose};
@@ -129,22 +130,28 @@ impl<V: Visitor> Reading<'_, V> {
         self.counts.entry(part).or_default().images = Some(count);
         self.check_counts(part, path)?;
         self.visitor.begin(part, count)?;
-        let mut columns = vec![0; BLOCK_IMAGES * IMAGE_BYTES];
-        let mut rows = columns.clone();
-        let mut done = 0;
+        let mut next = vec![0; BLOCK_IMAGES * IMAGE_BYTES];
+        let (mut columns, mut rows) = (next.clone(), next.clone());
+        let (mut done, mut length) = (0, 0);
+        // While a block is turned, the next one is read.
         while done < count {
-            let length = BLOCK_IMAGES.min(count - done) * IMAGE_BYTES;
-            fill(bytes, &mut columns[..length]).map_err(|(read, e)| {
+            let following = BLOCK_IMAGES.min(count - done - length / IMAGE_BYTES) * IMAGE_BYTES;
+            let (now, turned) = (&columns[..length], &mut rows[..length]);
+            let read = rayon::in_place_scope(|scope| {
+                scope.spawn(|_| turn(now, turned));
+                fill(bytes, &mut next[..following])
+            });
+            if length > 0 {
+                self.visitor.images(part, &rows[..length])?;
+                self.visitor.pause_point()?;
+            }
+            done += length / IMAGE_BYTES;
+            read.map_err(|(read, e)| {
                 let whole = done + read / IMAGE_BYTES;
                 Error::archive(path, cut_off_or_unreadable(e, whole as u64, "images"))
             })?;
-            let images = columns[..length].chunks_exact(IMAGE_BYTES);
-            for (image, out) in images.zip(rows.chunks_exact_mut(IMAGE_BYTES)) {
-                transpose(image, out);
-            }
-            self.visitor.images(part, &rows[..length])?;
-            self.visitor.pause_point()?;
-            done += length / IMAGE_BYTES;
+            std::mem::swap(&mut columns, &mut next);
+            length = following;
         }
         if part == Part::Unlabeled {
             self.visitor.labels(part, &vec![UNLABELED; count])?;
@@ -250,6 +257,12 @@ fn read_small(path: &str, size: u64, bytes: &mut impl Read) -> Result<Vec<u8>, E
     fill(bytes, &mut content)
         .map_err(|(read, e)| Error::archive(path, cut_off_or_unreadable(e, read as u64, "bytes")))?;
     Ok(content)
+}
+
+/// Turns images from columns to rows.
+fn turn(columns: &[u8], rows: &mut [u8]) {
+    let images = columns.par_chunks_exact(IMAGE_BYTES).zip(rows.par_chunks_exact_mut(IMAGE_BYTES));
+    images.for_each(|(image, rows)| transpose(image, rows));
 }
 
 /// Fills the buffer, or tells how many bytes there were before the end or the error.
