@@ -12,7 +12,7 @@ use super::outside::param_naming;
 use super::past::{Earlier, Past, are_alike};
 use super::reason::{Cause, Causes, FileChange, InputChange, Reason};
 use crate::pipeline::{Source, StageId};
-use crate::store::{Digest, Record};
+use crate::store::{Digest, Record, RunLog};
 
 /// How many changes before an input are told.
 const TOLD: usize = 12;
@@ -125,28 +125,34 @@ impl<'a> Explainer<'a> {
         };
         let (stage, former_port) = former.split_once('.').unwrap_or((former, ""));
         let then = self.past.result_in(run, stage);
-        if !self.is_same_output((stage, former_port), then.as_ref(), source, results) {
+        if !self.is_same_output((stage, former_port), (run, then.as_ref()), source, results) {
             return Some((InputChange::Rebound { old: former.clone(), new: name, place: place() }, true));
         }
         let (causes, told) = self.causes(asked, then, results, depth);
         Some((InputChange::Bytes { source: name, causes }, told))
     }
 
-    /// Whether what an input once came from is what it comes from now, perhaps under another name. `then` is the former
-    /// result of that stage.
+    /// Whether what an input once came from is what it comes from now, perhaps under another name. `then` is the result
+    /// of that stage in the run in which it was read.
     fn is_same_output(
         &self,
         (stage, port): (&str, &str),
-        then: Option<&Earlier>,
+        (run, then): (&RunLog, Option<&Earlier>),
         source: &Source,
         results: &Results,
     ) -> bool {
         let pipeline = &self.experiment.pipeline;
-        let is_same_stage = match pipeline.id(stage) {
-            Some(id) => id == source.id,
-            None => result_of(source.id, results)
+        let now = &pipeline.stage(source.id).name;
+        let is_alike = || {
+            result_of(source.id, results)
                 .zip(then)
-                .is_some_and(|(now, then)| are_alike(&now.parts, &then.parts)),
+                .is_some_and(|(now, then)| are_alike(&now.parts, &then.parts))
+        };
+        let is_same_stage = match (pipeline.id(stage), self.past.successor(stage)) {
+            (Some(id), _) => id == source.id,
+            (None, Some(successor)) => successor == now,
+            // One that was there beside it is no other name of it.
+            (None, None) => !run.stages.contains_key(now.as_str()) && is_alike(),
         };
         let is_there =
             |port| pipeline.stage(source.id).ports.outputs.iter().any(|output| output.name == port);

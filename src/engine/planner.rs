@@ -258,7 +258,7 @@ impl<'a> Planner<'a> {
                     let place = self.experiment.place_of_file(id, path);
                     let error = match error.kind() {
                         ErrorKind::NotFound => {
-                            "there is no such file; what makes it must run first".to_owned()
+                            "there is no such file; make it, or run first what makes it".to_owned()
                         }
                         _ => error.to_string(),
                     };

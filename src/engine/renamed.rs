@@ -21,6 +21,11 @@ impl Past<'_> {
         self.renamed.get(stage)
     }
 
+    /// What a stage of the newest run is called now, if it was renamed since.
+    pub(super) fn successor(&self, gone: &str) -> Option<&StageName> {
+        self.renamed.iter().find(|(_, (former, _))| former == gone).map(|(name, _)| name)
+    }
+
     /// The stages that were renamed since the newest run, and what each was then.
     pub(super) fn find_renamed(&self) -> BTreeMap<StageName, (String, Earlier)> {
         let Experiment { pipeline, .. } = self.experiment;
@@ -35,13 +40,18 @@ impl Past<'_> {
         let mut pairs = Vec::new();
         for id in pipeline.ids().filter(is_new) {
             let parts = parts_after(run, id, self.experiment, self.store, self.device);
+            let inputs = &pipeline.stage(id).inputs;
             let own = self.last_own(&pipeline.stage(id).name);
             let own = own.map_or(usize::MAX, |own| distance(&parts, &own.parts));
             for (at, (_, then)) in gone.iter().enumerate() {
                 let edits = distance(&parts, &then.parts);
                 // A stage that was left out for a while is no other if it is as much like itself.
                 if are_alike(&parts, &then.parts) && edits < own {
-                    pairs.push((edits, id, at));
+                    // Of inputs that come from new stages the bytes are not known, but their ports are.
+                    let former = &then.parts.inputs;
+                    let ports = inputs.keys().filter(|port| !former.contains_key(*port)).count()
+                        + former.keys().filter(|port| !inputs.contains_key(*port)).count();
+                    pairs.push((edits, ports, id, at));
                 }
             }
         }
@@ -49,7 +59,7 @@ impl Past<'_> {
         pairs.sort_unstable();
         let mut taken = BTreeSet::new();
         let mut renamed = BTreeMap::new();
-        for (_, id, at) in pairs {
+        for (_, _, id, at) in pairs {
             let name = &pipeline.stage(id).name;
             if !renamed.contains_key(name) && taken.insert(at) {
                 let (former, then) = &gone[at];

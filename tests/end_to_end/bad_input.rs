@@ -188,7 +188,8 @@ stages:
     let made = pipeline.replace("- here.txt", "- data/p/other/o");
     let ws = Workspace::new(&made.replace("cat here.txt", "cat data/p/other/o"));
     ws.write("there.txt", "one");
-    let told = "data/p/other/o: there is no such file; what makes it must run first (pipeline.yaml:11)";
+    let told =
+        "data/p/other/o: there is no such file; make it, or run first what makes it (pipeline.yaml:11)";
     ws.call(&["status", "pipeline.yaml"]).succeeds().says([told]);
     let ran = ws.run_with(&["--stage", "copy"]).failed(["copy"]);
     assert!(ran.error().starts_with(told), "{}", ran.error());

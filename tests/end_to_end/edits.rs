@@ -154,6 +154,54 @@ fn one_stage_that_is_gone_is_the_former_self_of_one_alone() {
 }
 
 #[test]
+fn a_stage_that_was_there_beside_another_is_no_other_name_of_it() {
+    let stages = |a: &str, source: &str| {
+        format!(
+            "stages:
+{a}  b: {{ uses: command, with: {{ run: echo 2 > o, outs: {{ o: o }} }} }}
+  c: {{ uses: command, in: {{ x: {source} }}, with: {{ run: cat in/x > o, outs: {{ o: o }} }} }}
+"
+        )
+    };
+    let a = "  a: { uses: command, with: { run: echo 1 > o, outs: { o: o } } }\n";
+    let ws = Workspace::new(&stages(a, "a"));
+    ws.run().ran(["a", "b", "c"]);
+    ws.write("pipeline.yaml", stages("", "b"));
+    assert_eq!(status(&ws, &[])[..2], ["b up to date", "c will run input x: a.o -> b.o (pipeline.yaml:3)"]);
+    // Nor is one that came when it went, if yet another took its place.
+    let ws = Workspace::new(&stages(a, "a"));
+    ws.run().ran(["a", "b", "c"]);
+    let (near, far) = (a.replace("a:", "near:"), a.replace("a:", "far:").replace("echo 1", "echo 3"));
+    ws.write("pipeline.yaml", stages(&format!("{near}{far}"), "far"));
+    let told = status(&ws, &[]);
+    assert_eq!(told[..2], ["near up to date", "far will run first run"]);
+    let ran = ws.run().ran(["far", "c"]);
+    assert_eq!(ran.reasons("c"), ["input x: a.o -> far.o (pipeline.yaml:5)"]);
+}
+
+#[test]
+fn renamed_stages_are_told_apart_by_the_ports_that_they_read() {
+    let root = |name: &str, text: &str| {
+        format!("  {name}: {{ uses: command, with: {{ run: echo root {text} > o, outs: {{ o: o }} }} }}\n")
+    };
+    let child = |name: &str, source: &str, text: &str| {
+        let run = format!("run: echo child {text} > o");
+        format!("  {name}: {{ uses: command, in: {{ x: {source} }}, with: {{ {run}, outs: {{ o: o }} }} }}\n")
+    };
+    let ws = Workspace::new(&format!("stages:\n{}{}", root("s0", "1"), child("s1", "s0", "1")));
+    ws.run().ran(["s0", "s1"]);
+    ws.write("pipeline.yaml", format!("stages:\n{}{}", child("t1", "t0", "2"), root("t0", "2")));
+    assert_eq!(
+        status(&ws, &[])[..3],
+        [
+            "t0 will run t0.run \"echo root 1 > o\" -> \"echo root 2 > o\" (pipeline.yaml:3)",
+            "t1 will run t1.run \"echo child 1 > o\" -> \"echo child 2 > o\" (pipeline.yaml:2)",
+            "depends on t0",
+        ]
+    );
+}
+
+#[test]
 fn a_renamed_stage_that_failed_keeps_its_reason_although_its_input_is_another_by_now() {
     let pipeline = "stages:
   a: { uses: command, with: { run: echo a > o, outs: { o: o } } }

@@ -23,12 +23,15 @@ pub(super) fn state(event: &StageEvent, width: usize) -> Option<String> {
             }
             format!("to run    {}", told.join(&below))
         }
+        (State::Waiting, Detail::Held(holder)) if holder.pid == std::process::id() => {
+            format!("waiting   for {}, which computes the same", holder.purpose)
+        }
         (State::Waiting, Detail::Held(holder)) => {
             format!("waiting   for process {} ({}), which computes the same", holder.pid, holder.purpose)
         }
         // Those that were there at once, the summary counts.
         (State::Reused, _) if event.seconds > 0.0 => {
-            format!("reused    another process made it in the meantime ({})", duration(event.seconds))
+            format!("reused    made elsewhere in the meantime ({})", duration(event.seconds))
         }
         (State::Reused, _) => return None,
         (State::Done, Detail::Metrics(figures)) => {
