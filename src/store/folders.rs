@@ -1,5 +1,5 @@
 //! Folders to work in, lent again and again, because each that is made and removed makes the next ones dearer: ext4
-//! passes over whatever was deleted in the last minutes, each time it looks for the number of a new file.
+//! without a journal passes over whatever was deleted in the last minutes, each time it looks for the number of a new file.
 
 use std::fs;
 use std::path::{Path, PathBuf};

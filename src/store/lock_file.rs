@@ -1,6 +1,6 @@
 //! Locked files that lock one key after the other: a file is made and locked once, and then a key is locked by giving the
 //! file the key's name besides its own, and freed by taking it away. A new file for each key would make all other new
-//! files dearer, because ext4 passes over whatever was deleted in the last minutes each time it looks for a number.
+//! files dearer: ext4 without a journal passes over whatever was deleted in the last minutes each time it looks for a number.
 //!
 //! It knows no keys and no results, only paths.
 
