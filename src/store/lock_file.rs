@@ -74,11 +74,14 @@ impl LockFiles {
         loop {
             let number = COUNT.fetch_add(1, Ordering::Relaxed);
             let path = dir.join(format!("spare-{}-{number}", std::process::id()));
-            // A process in another container may have the same number.
-            if let Some(file) = try_lock(&path)? {
+            // One that is there already may be a killed process's that had the same number, and have a key's name as well.
+            let file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                file => file?,
+            };
+            // Until it is locked, somebody may take it for a dead run's, and remove it.
+            if file.try_lock().is_ok() && has_name(&file, &path)? {
                 failpoint("lock file made", &path);
-                // It may be a killed process's.
-                file.set_len(0)?;
                 return Ok(Spare { path, file, length: 0 });
             }
         }
@@ -112,10 +115,11 @@ impl Drop for LockFiles {
 impl Drop for Lock {
     fn drop(&mut self) {
         // While the lock is held: whoever opened the file before will see that its name has gone, and open anew.
-        let _ = fs::remove_file(&self.path);
+        let has_gone = fs::remove_file(&self.path).is_ok();
         failpoint("lock removed", &self.path);
         if let By::Spare(spare, files) = &mut self.by {
-            spare.take().into_iter().for_each(|spare| files.give_back(spare));
+            // A file that kept the key's name would lock that key together with the next.
+            spare.take().filter(|_| has_gone).into_iter().for_each(|spare| files.give_back(spare));
         }
     }
 }
@@ -130,11 +134,16 @@ fn try_lock(path: &Path) -> io::Result<Option<File>> {
             Ok(()) => {}
         }
         // The former holder removes the file's name; a lock on a file without a name protects nothing.
-        let mine = file.metadata()?;
-        if fs::metadata(path).is_ok_and(|named| named.ino() == mine.ino() && named.dev() == mine.dev()) {
+        if has_name(&file, path)? {
             return Ok(Some(file));
         }
     }
+}
+
+/// Whether a path leads to a file.
+fn has_name(file: &File, path: &Path) -> io::Result<bool> {
+    let mine = file.metadata()?;
+    Ok(fs::metadata(path).is_ok_and(|named| named.ino() == mine.ino() && named.dev() == mine.dev()))
 }
 
 #[cfg(test)]
@@ -190,5 +199,18 @@ mod tests {
             drop(lock);
             names(dir.path()).iter().for_each(|name| fs::remove_file(dir.path().join(name)).expect("there"));
         }
+    }
+
+    #[test]
+    fn what_a_killed_process_of_the_same_number_left_is_not_used_again() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("a");
+        fs::write(&path, "left").expect("writable");
+        for number in 0..1000 {
+            let spare = dir.path().join(format!("spare-{}-{number}", std::process::id()));
+            fs::hard_link(&path, spare).expect("writable");
+        }
+        let files = Arc::new(LockFiles::default());
+        assert!(files.lock(&path, b"mine").expect("writable").is_some());
     }
 }
