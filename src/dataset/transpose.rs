@@ -59,10 +59,11 @@ fn transpose_blocks<const N: usize>(rows: &mut [[u64; N]; BLOCK]) {
     for (distance, mask) in STEPS {
         let bits = 8 * distance as u32;
         for i in (0..BLOCK).filter(|i| i & distance == 0) {
-            for n in 0..N {
-                let exchanged = (rows[i][n] >> bits ^ rows[i + distance][n]) & mask;
-                rows[i][n] ^= exchanged << bits;
-                rows[i + distance][n] ^= exchanged;
+            let (upper, lower) = rows.split_at_mut(i + distance);
+            for (upper, lower) in upper[i].iter_mut().zip(&mut lower[0]) {
+                let exchanged = (*upper >> bits ^ *lower) & mask;
+                *upper ^= exchanged << bits;
+                *lower ^= exchanged;
             }
         }
     }
