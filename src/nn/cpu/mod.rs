@@ -90,7 +90,7 @@ impl Kernels<Cpu> for Fused {
                 elementwise::join(y, &shortcut[sample * y.len()..][..y.len()], how.negative_slope);
             }
         };
-        let filters = prepared.get_or_init(prepare);
+        let filters = get_or_prepare(prepared, prepare);
         let (y, _) = convolution::forward(&geometry, values(&x), filters, finish, &join);
         x.device().try_tensor_from_vec(y, (batch, Const, geometry.out_height(), geometry.out_width()))
     }
@@ -108,7 +108,8 @@ impl Kernels<Cpu> for Fused {
         let map = Some((values(factor), values(offset)));
         let finish = Output { bias: bias.map(values), negative_slope: how.negative_slope, map };
         let how = (Rounding::Plain, Level::in_use());
-        let filters = prepared.get_or_init(|| convolution::Prepared::new(&geometry, values(filters), how));
+        let prepare = || convolution::Prepared::new(&geometry, values(filters), how);
+        let filters = get_or_prepare(prepared, prepare);
         let (y, _) = convolution::forward(&geometry, values(&x), filters, finish, &|_, _| ());
         x.device().try_tensor_from_vec(y, (batch, Const, geometry.out_height(), geometry.out_width()))
     }
@@ -259,6 +260,18 @@ impl Kernels<Cpu> for Fused {
         });
         Ok(y.put_tape(tape))
     }
+}
+
+/// What is prepared, or else comes to be. Several threads may prepare the same at once: none must wait for another, because
+/// preparing is done in parallel, and a thread that waits for its part meanwhile computes another that needs the same.
+fn get_or_prepare(
+    prepared: &Prepared<Fused>,
+    prepare: impl FnOnce() -> convolution::Prepared,
+) -> &convolution::Prepared {
+    prepared.get().unwrap_or_else(|| {
+        let ready = prepare();
+        prepared.get_or_init(|| ready)
+    })
 }
 
 /// The sizes of a convolution.
