@@ -55,10 +55,7 @@ impl<
                 Self::tensor(
                     &weight,
                     |s| &s.weight,
-                    |s| {
-                        s.norm.change();
-                        &mut s.weight
-                    },
+                    |s| s.norm.behind(&mut s.weight),
                     TensorOptions::reset_to_zeros(),
                 ),
                 Self::tensor(&bias, |s| &s.bias, |s| &mut s.bias, TensorOptions::reset_to_zeros()),

@@ -33,10 +33,7 @@ impl<const O: usize, A: Slope, B: Backend, D: Device<E>, E: Dtype> TensorCollect
                 Self::tensor(
                     "conv1.weight",
                     |s| &s.conv1,
-                    |s| {
-                        s.bn1.change();
-                        &mut s.conv1
-                    },
+                    |s| s.bn1.behind(&mut s.conv1),
                     TensorOptions::reset_to_zeros(),
                 ),
                 Self::module("bn1", |s| &s.bn1, |s| &mut s.bn1),
@@ -93,10 +90,7 @@ impl<const I: usize, const O: usize, const S: usize, B: Backend, D: Device<E>, E
                 Self::tensor(
                     "0.weight",
                     |s| &s.conv,
-                    |s| {
-                        s.norm.change();
-                        &mut s.conv
-                    },
+                    |s| s.norm.behind(&mut s.conv),
                     TensorOptions::reset_to_zeros(),
                 ),
                 Self::module("1", |s| &s.norm, |s| &mut s.norm),
@@ -194,10 +188,7 @@ impl<
                     Self::tensor(
                         "conv1.weight",
                         |s| &s.conv1,
-                        |s| {
-                            s.bn1.change();
-                            &mut s.conv1
-                        },
+                        |s| s.bn1.behind(&mut s.conv1),
                         TensorOptions::reset_to_zeros(),
                     ),
                     Self::module("bn1", |s| &s.bn1, |s| &mut s.bn1),
@@ -206,10 +197,7 @@ impl<
                     Self::tensor(
                         "conv2.weight",
                         |s| &s.conv2,
-                        |s| {
-                            s.bn2.change();
-                            &mut s.conv2
-                        },
+                        |s| s.bn2.behind(&mut s.conv2),
                         TensorOptions::reset_to_zeros(),
                     ),
                     Self::module("bn2", |s| &s.bn2, |s| &mut s.bn2),
@@ -218,10 +206,7 @@ impl<
                     Self::tensor(
                         "conv3.weight",
                         |s| &s.conv3,
-                        |s| {
-                            s.bn3.change();
-                            &mut s.conv3
-                        },
+                        |s| s.bn3.behind(&mut s.conv3),
                         TensorOptions::reset_to_zeros(),
                     ),
                     Self::module("bn3", |s| &s.bn3, |s| &mut s.bn3),

@@ -25,7 +25,7 @@ pub struct BatchNorm<const C: usize, A, B: Backend, D: Storage<E>, E: Dtype = f3
     running_mean: Tensor<Rank1<C>, E, D>,
     running_var: Tensor<Rank1<C>, E, D>,
     num_batches_tracked: usize,
-    /// Of the convolution before it, for evaluation; what changes either of them goes through [`BatchNorm::change`].
+    /// Of the convolution before it, for evaluation; whoever changes either of them empties it.
     prepared: Prepared<B>,
     kinds: PhantomData<(A, B)>,
 }
@@ -72,10 +72,16 @@ impl<const C: usize, A: Slope, B: Backend, D: Device<E>, E: Dtype> TensorCollect
 }
 
 impl<const C: usize, A, B: Backend, D: Storage<E>, E: Dtype> BatchNorm<C, A, B, D, E> {
-    /// To be called before it is changed, or the filters of the convolution before it.
-    pub(super) fn change(&mut self) -> &mut Self {
+    /// Itself, to be changed.
+    fn change(&mut self) -> &mut Self {
         self.prepared.take();
         self
+    }
+
+    /// The filters of the convolution before it, to be changed.
+    pub(super) fn behind<'a, T>(&mut self, filters: &'a mut T) -> &'a mut T {
+        self.change();
+        filters
     }
 }
 
