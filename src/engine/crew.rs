@@ -1,14 +1,17 @@
-//! Threads that compute stages one after the other, as many as were ever busy at the same time: to make a thread and let it
-//! end takes a good part of the time that a short stage needs. It does not know what is to be done first.
+//! Threads that do one task after the other, as many as were ever busy at the same time: to make a thread and let it end
+//! takes a good part of the time that a short stage needs. It does not know what is to be done first.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::Sender;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::Scope;
 
-use super::worker::{Message, Worker};
+use super::worker::Message;
 
-/// The workers that have not begun, and whether no more will come.
+/// What a thread does, and what there is to tell when it is over.
+pub(super) type Task<'a> = Box<dyn FnOnce() -> Message<'a> + Send + 'a>;
+
+/// The tasks that have not begun, and whether no more will come.
 #[derive(Default)]
 pub(super) struct Crew<'a> {
     waiting: Mutex<Waiting<'a>>,
@@ -17,7 +20,7 @@ pub(super) struct Crew<'a> {
 
 #[derive(Default)]
 struct Waiting<'a> {
-    workers: VecDeque<Worker<'a>>,
+    tasks: VecDeque<Task<'a>>,
     threads: usize,
     over: bool,
 }
@@ -33,27 +36,25 @@ impl Drop for Dismissal<'_, '_> {
 }
 
 impl<'a> Crew<'a> {
-    /// Has a worker begin. `busy` says how many have begun, with this one, that have not told their ending.
+    /// Has a task begin. `busy` says how many have begun, with this one, that are not over.
     pub(super) fn begin<'s>(
         &'s self,
-        worker: Worker<'a>,
+        task: Task<'a>,
         busy: usize,
         scope: &'s Scope<'s, '_>,
-        sender: &Sender<Message>,
+        sender: &Sender<Message<'a>>,
     ) where
         'a: 's,
     {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.workers.push_back(worker);
+        waiting.tasks.push_back(task);
         if busy > waiting.threads {
             waiting.threads += 1;
             let sender = sender.clone();
             scope.spawn(move || {
-                while let Some(worker) = self.next() {
-                    let id = worker.id;
-                    let ending = worker.work(&sender);
-                    // The loop listens until the last worker has told its ending.
-                    let _ = sender.send(Message::Over(id, ending));
+                while let Some(task) = self.next() {
+                    // The loop listens until all that was begun is over.
+                    let _ = sender.send(task());
                 }
             });
         }
@@ -66,11 +67,11 @@ impl<'a> Crew<'a> {
         Dismissal(self)
     }
 
-    fn next(&self) -> Option<Worker<'a>> {
+    fn next(&self) -> Option<Task<'a>> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(worker) = waiting.workers.pop_front() {
-                return Some(worker);
+            if let Some(task) = waiting.tasks.pop_front() {
+                return Some(task);
             }
             if waiting.over {
                 return None;

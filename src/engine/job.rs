@@ -10,12 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::Stop;
 use super::event::{Event, Observer};
 use super::inputs::{Inputs, input_file};
-use super::key::KeyParts;
-use super::stage::{
-    Device, Holds, Input, InputFile, Job, ONLY_FILE, OutputFile, OutputPort, Progress, StageError,
-};
+use super::stage::{Device, Input, InputFile, Job, OutputFile, Progress, StageError};
 use crate::pipeline::StageName;
-use crate::store::{Artifact, Aside, Blob, BlobWriter, Chain, Digest, Folders, Record, Slot, Store, TakenIn};
+use crate::store::{Aside, Blob, BlobWriter, Chain, Folders, Slot, Store, TakenIn};
 
 /// The job of one running stage.
 pub(super) struct StoreJob<'a> {
@@ -37,49 +34,16 @@ pub(super) struct StoreJob<'a> {
 /// What a stage has made so far.
 #[derive(Debug, Default)]
 pub(super) struct Made {
-    files: BTreeMap<String, BTreeMap<String, Blob>>,
+    pub(super) files: BTreeMap<String, BTreeMap<String, Blob>>,
     /// Files that earlier runs kept on the way, by their place, as they looked when they were found whole.
-    kept: BTreeMap<PathBuf, Blob>,
+    pub(super) kept: BTreeMap<PathBuf, Blob>,
     /// Files that have still to be hashed and made durable, with port and name.
-    taken: Vec<(String, String, TakenIn)>,
-    metrics: BTreeMap<String, f64>,
-    series: BTreeMap<String, Vec<f64>>,
-    computed: Option<u64>,
+    pub(super) taken: Vec<(String, String, TakenIn)>,
+    pub(super) metrics: BTreeMap<String, f64>,
+    pub(super) series: BTreeMap<String, Vec<f64>>,
+    pub(super) computed: Option<u64>,
     /// What was said, in a file, once anything was.
-    log: Option<File>,
-}
-
-impl Made {
-    /// The record of what was made.
-    ///
-    /// # Errors
-    /// If the disk refuses, or nothing was made on a port, which is a bug of the stage.
-    pub(super) fn into_record(
-        self,
-        key: Digest,
-        parts: &KeyParts,
-        ports: &[OutputPort],
-    ) -> Result<Record, StageError> {
-        let Made { mut files, kept: _, taken, metrics, series, computed, log: _ } = self;
-        for (port, file, taken) in taken {
-            files.entry(port).or_default().insert(file, taken.finish()?);
-        }
-        let mut outputs = BTreeMap::new();
-        for port in ports {
-            let made = files.remove(&port.name).unwrap_or_default();
-            let artifact = match port.holds {
-                Holds::File => made.get(ONLY_FILE).copied().map(Artifact::file),
-                Holds::Directory | Holds::Dataset | Holds::Model => Some(Artifact::directory(made)),
-            };
-            let missing = || StageError::message(format!("the stage made no output `{}`", port.name));
-            outputs.insert(port.name.clone(), artifact.ok_or_else(missing)?);
-        }
-        let mut record = Record::new(key, serde_json::to_value(parts)?, outputs);
-        record.metrics = metrics;
-        record.series = series;
-        record.computed = computed;
-        Ok(record)
-    }
+    pub(super) log: Option<File>,
 }
 
 impl StoreJob<'_> {

@@ -1,12 +1,14 @@
 //! Turns a checked pipeline into results: keys, plan, states, the run loop and its events. It knows no
 //! machine learning and no terminal.
 
+mod agenda;
 mod checkout;
 mod crew;
 mod event;
 mod explain;
 mod inputs;
 mod job;
+mod keep;
 mod key;
 mod logbook;
 mod outlook;
@@ -28,18 +30,19 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use agenda::Limits;
 pub use checkout::Checkout;
 pub use event::{Detail, Event, Observer, StageEvent};
+pub use keep::peak_memory;
 pub use key::{DeviceClass, Difference, KeyParts};
 pub use outlook::{GoesOn, Outlook};
 pub use past::Earlier;
 pub use planner::{Decision, Plan, Planner, Verdict};
 pub use reason::{Cause, Causes, FileChange, InputChange, Reason};
 pub use registry::Registry;
-pub use run::{Limits, OnFailure, Summary, run};
+pub use run::{OnFailure, Summary, run};
 pub use state::{Signal, State};
 pub use unchanged::{Question, Settled};
-pub use worker::peak_memory;
 
 use crate::graph::{self, Graph};
 use crate::pipeline::{Pipeline, Problems, Setting, StageId};

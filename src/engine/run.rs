@@ -1,38 +1,24 @@
 //! The run loop: looks up every stage whose inputs are known, starts those that must run as soon as there is
 //! room, and keeps what they make. What is to be done, the planner decides.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
-use super::crew::Crew;
+use super::agenda::Agenda;
+use super::crew::{Crew, Task};
 use super::event::{Detail, Event, Observer, StageEvent};
+use super::keep::{Computed, keep};
 use super::key::KeyParts;
 use super::logbook;
 use super::planner::{Decision, Planner, Verdict};
 use super::reason::Reason;
-use super::stage::Cost;
 use super::state::{Signal, State};
 use super::worker::{Ending, Message, Worker, kept_for_a_look};
-use super::{Checkout, Experiment, Stop};
+use super::{Checkout, Experiment, Limits, Stop};
 use crate::pipeline::{StageId, StageName};
 use crate::store::{self, Digest, Folders, Living, Record};
-
-/// What a stage may keep busy; the queue has a part for each.
-const COSTS: [Cost; 3] = [Cost::Waiting, Cost::OneCore, Cost::AllCores];
-
-/// How many results may be on their way to the disk at the same time.
-const KEEPING: usize = 32;
-
-/// How much may go on at the same time.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Stages at the same time.
-    pub jobs: usize,
-    /// Cores in use at the same time.
-    pub threads: usize,
-}
 
 /// What happens to the rest of a run after a stage has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,13 +81,10 @@ pub fn run(
         keys: vec![None; count],
         results: vec![None; count],
         missing: vec![0; count],
-        queue: Default::default(),
-        running: BTreeMap::new(),
-        keeping: BTreeMap::new(),
+        agenda: Agenda::new(limits),
         ending: false,
         interrupted: false,
         warned_of_links: false,
-        limits,
         position: vec![0; count],
     };
     run.go();
@@ -128,7 +111,6 @@ struct Run<'a> {
     living: &'a Living,
     folders: &'a Folders,
     selection: &'a BTreeSet<StageId>,
-    limits: Limits,
     on_failure: OnFailure,
     checkout: &'a Checkout,
     observer: &'a dyn Observer,
@@ -140,11 +122,7 @@ struct Run<'a> {
     missing: Vec<usize>,
     /// Per stage, its position in topological order.
     position: Vec<usize>,
-    /// What must run and has not been started, by cost and position.
-    queue: [BTreeMap<usize, (StageId, KeyParts)>; COSTS.len()],
-    running: BTreeMap<StageId, Instant>,
-    /// What ran and is being kept: the disk is busy with it, no core.
-    keeping: BTreeMap<StageId, Instant>,
+    agenda: Agenda<KeyParts, Computed<'a>>,
     /// After a failure that ends the run: what runs is finished and results are looked up, nothing is started.
     ending: bool,
     /// A stage was stopped, or not begun, because of a request to stop.
@@ -169,11 +147,11 @@ impl<'a> Run<'a> {
         std::thread::scope(|scope| {
             let _dismissal = crew.dismissed_at_the_end();
             let (sender, receiver) = channel();
-            let mut begin = |worker, busy| crew.begin(worker, busy, scope, &sender);
-            self.start_what_fits(&mut begin);
-            while !self.running.is_empty() || !self.keeping.is_empty() {
+            let mut begin = |task, busy| crew.begin(task, busy, scope, &sender);
+            self.go_on(&mut begin);
+            while !self.agenda.is_at_rest() {
                 self.take(&receiver);
-                self.start_what_fits(&mut begin);
+                self.go_on(&mut begin);
             }
         });
         self.end_the_rest();
@@ -206,7 +184,8 @@ impl<'a> Run<'a> {
                     }
                     (Verdict::Run(reasons), Some(parts)) => {
                         self.change(id, Signal::Miss, 0.0, Detail::ToRun(reasons, outlook));
-                        self.queue[self.cost(id) as usize].insert(self.position[id.0], (id, parts));
+                        let cost = self.planner.experiment.pipeline.stage(id).stage.cost();
+                        self.agenda.add(id, parts, cost, self.position[id.0]);
                     }
                     (Verdict::Run(reasons), None) => {
                         let failure = self.could_not_begin(id, &reasons);
@@ -218,7 +197,7 @@ impl<'a> Run<'a> {
     }
 
     /// The failure of a stage that has no key, because it reads what cannot be read; it leaves its reasons.
-    fn could_not_begin(&self, id: StageId, reasons: &[Reason]) -> Ending {
+    fn could_not_begin(&self, id: StageId, reasons: &[Reason]) -> Ending<'static> {
         let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
         let Experiment { pipeline, .. } = self.planner.experiment;
         let aside = self.planner.store.aside(&pipeline.name, pipeline.stage(id).name.as_str());
@@ -249,20 +228,16 @@ impl<'a> Run<'a> {
         known
     }
 
-    /// `begin` is told how many workers are busy.
-    fn start_what_fits(&mut self, begin: &mut impl FnMut(Worker<'a>, usize)) {
-        if self.stop.is_requested() {
-            return;
+    /// Has begun whatever may begin. `begin` is told how many tasks are under way.
+    fn go_on(&mut self, begin: &mut impl FnMut(Task<'a>, usize)) {
+        let may_begin = !self.stop.is_requested();
+        while let Some((id, parts)) = may_begin.then(|| self.agenda.begin()).flatten() {
+            let worker = self.worker(id, parts);
+            begin(Box::new(move || worker.work()), self.agenda.under_way());
         }
-        while self.running.len() < self.limits.jobs && self.keeping.len() < KEEPING {
-            let free = self.limits.threads - self.running.keys().map(|id| self.cores(*id)).sum::<usize>();
-            let fits = COSTS.iter().filter(|cost| self.cores_of(**cost) <= free);
-            let first = fits
-                .filter_map(|cost| self.queue[*cost as usize].first_key_value().map(|(at, _)| (*at, *cost)));
-            let Some((_, cost)) = first.min_by_key(|(position, _)| *position) else { return };
-            let (_, (id, parts)) = self.queue[cost as usize].pop_first().expect("just found");
-            self.running.insert(id, Instant::now());
-            begin(self.worker(id, parts), self.running.len() + self.keeping.len());
+        if let Some(results) = self.agenda.begin_keeping(may_begin) {
+            let store = self.planner.store;
+            begin(Box::new(move || Message::Kept(keep(results, store))), self.agenda.under_way());
         }
     }
 
@@ -278,48 +253,41 @@ impl<'a> Run<'a> {
             observer: self.observer,
             stop: self.stop,
             id,
+            state: self.states[id.0],
             key: self.keys[id.0].expect("what is to run has its inputs, so its key is known"),
             parts,
             inputs: inputs.collect(),
         }
     }
 
-    fn cost(&self, id: StageId) -> Cost {
-        self.planner.experiment.pipeline.stage(id).stage.cost()
-    }
-
-    fn cores(&self, id: StageId) -> usize {
-        self.cores_of(self.cost(id))
-    }
-
-    fn cores_of(&self, cost: Cost) -> usize {
-        match cost {
-            Cost::Waiting => 0,
-            Cost::OneCore => 1,
-            Cost::AllCores => self.limits.threads,
-        }
-    }
-
-    fn take(&mut self, receiver: &Receiver<Message>) {
-        match receiver.recv().expect("the loop holds a sender") {
-            Message::Held(id, holder) => self.change(id, Signal::Held, 0.0, Detail::Held(holder)),
-            Message::Begun(id) => self.change(id, Signal::Begun, 0.0, Detail::None),
-            Message::Keeping(id) => {
-                let begun = self.running.remove(&id).expect("only what runs is kept");
-                self.keeping.insert(id, begun);
+    /// Waits for what a task has to tell, or until something may begin without that.
+    fn take(&mut self, receiver: &Receiver<Message<'a>>) {
+        let message = match self.agenda.patience() {
+            Some(patience) => receiver.recv_timeout(patience).ok(),
+            None => Some(receiver.recv().expect("the loop holds a sender")),
+        };
+        match message {
+            None => {}
+            Some(Message::Over(id, state, ending)) => {
+                self.states[id.0] = state;
+                let seconds = self.agenda.end(id).as_secs_f64();
+                let known = self.end(id, ending, seconds);
+                self.look_up(known);
             }
-            Message::Over(id, ending) => {
-                let begun = self.keeping.remove(&id).or_else(|| self.running.remove(&id));
-                let begun = begun.expect("only running stages end");
-                let known = self.end(id, ending, begun.elapsed().as_secs_f64());
+            Some(Message::Kept(endings)) => {
+                self.agenda.end_keeping();
+                let known =
+                    endings.into_iter().flat_map(|(id, seconds, ending)| self.end(id, ending, seconds));
+                let known = known.collect();
                 self.look_up(known);
             }
         }
     }
 
     /// Notes how a stage ended and returns the stages whose inputs are all known now.
-    fn end(&mut self, id: StageId, ending: Ending, seconds: f64) -> Vec<StageId> {
+    fn end(&mut self, id: StageId, ending: Ending<'a>, seconds: f64) -> Vec<StageId> {
         match ending {
+            Ending::Computed(computed) => self.agenda.add_computed(id, *computed),
             Ending::Made(record) => return self.settle(id, Signal::Published, record, seconds),
             Ending::Found(record) => return self.settle(id, Signal::Hit, record, seconds),
             Ending::Interrupted => {
@@ -331,8 +299,7 @@ impl<'a> Run<'a> {
                 self.give_up_behind(id);
                 if self.on_failure == OnFailure::Stop {
                     self.ending = true;
-                    for (id, _) in std::mem::take(&mut self.queue).into_iter().flat_map(BTreeMap::into_values)
-                    {
+                    for id in self.agenda.give_up() {
                         self.change(id, Signal::GivenUp, 0.0, Detail::None);
                     }
                 }

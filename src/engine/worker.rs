@@ -1,41 +1,51 @@
-//! Computes one stage in a thread of its own: claims its key, does the work and publishes the record.
+//! Computes one stage in a thread of its own: claims its key and does the work. What it made is published elsewhere.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Stop;
-use super::event::Observer;
+use super::event::{Detail, Event, Observer, StageEvent};
 use super::inputs::{Changed, Inputs};
 use super::job::{Made, StoreJob};
+use super::keep::{Computed, Kept};
 use super::key::KeyParts;
 use super::planner::Planner;
 use super::stage::{Growth, StageError};
+use super::state::{Signal, State};
 use crate::pipeline::StageId;
-use crate::store::{Artifact, Aside, Claim, Digest, Folders, Holder, Record, Slot, Want};
+use crate::store::{Artifact, Aside, Claim, Digest, Folders, Record, Slot, Want};
 
 /// How long to wait before asking again for a key that another process holds.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
-/// What a worker tells the loop.
-pub(super) enum Message {
-    Held(StageId, Holder),
-    Begun(StageId),
-    /// The work is done; what was made is being kept, which takes no core.
-    Keeping(StageId),
-    Over(StageId, Ending),
+/// What a task tells the loop.
+pub(super) enum Message<'a> {
+    /// The state that a stage came to, and how its work ended.
+    Over(StageId, State, Ending<'a>),
+    /// What came of results that were to be kept.
+    Kept(Vec<Kept>),
 }
 
 /// How a worker ended.
-pub(super) enum Ending {
+pub(super) enum Ending<'a> {
+    /// Its result is still to be kept.
+    Computed(Box<Computed<'a>>),
     Made(Arc<Record>),
     Found(Arc<Record>),
     Failed(String),
     Interrupted,
+}
+
+impl From<StageError> for Ending<'_> {
+    fn from(error: StageError) -> Self {
+        match error {
+            StageError::Interrupted => Ending::Interrupted,
+            StageError::Failed(error) => Ending::Failed(error.to_string()),
+        }
+    }
 }
 
 /// Computes one stage in a thread of its own.
@@ -45,27 +55,33 @@ pub(super) struct Worker<'a> {
     pub(super) observer: &'a dyn Observer,
     pub(super) stop: &'a Stop,
     pub(super) id: StageId,
+    pub(super) state: State,
     pub(super) key: Digest,
     pub(super) parts: KeyParts,
     pub(super) inputs: BTreeMap<String, Artifact>,
 }
 
-impl Worker<'_> {
-    pub(super) fn work(self, sender: &Sender<Message>) -> Ending {
-        match self.compute(sender) {
-            Ok(ending) => ending,
-            Err(StageError::Interrupted) => Ending::Interrupted,
-            Err(StageError::Failed(error)) => Ending::Failed(error.to_string()),
-        }
+impl<'a> Worker<'a> {
+    /// Does the work, and tells observers as it goes on.
+    pub(super) fn work(mut self) -> Message<'a> {
+        let ending = self.compute().unwrap_or_else(Ending::from);
+        Message::Over(self.id, self.state, ending)
     }
 
-    fn compute(self, sender: &Sender<Message>) -> Result<Ending, StageError> {
-        let slot = match self.wait_for_turn(sender)? {
+    /// The loop is told when all is over: to wake it up for each step takes a part of the time that a short stage needs.
+    fn change(&mut self, signal: Signal, detail: Detail) {
+        self.state = self.state.after(signal);
+        let stage = self.planner.experiment.pipeline.stage(self.id).name.clone();
+        let (state, key) = (self.state, Some(self.key));
+        self.observer.observe(&Event::Stage(StageEvent { stage, state, key, seconds: 0.0, detail }));
+    }
+
+    fn compute(&mut self) -> Result<Ending<'a>, StageError> {
+        let slot = match self.wait_for_turn()? {
             Turn::Ours(slot) => slot,
             Turn::Theirs(record) => return Ok(Ending::Found(Arc::from(record))),
         };
-        // The loop listens until the last worker has ended.
-        let _ = sender.send(Message::Begun(self.id));
+        self.change(Signal::Begun, Detail::None);
         let begun = Instant::now();
         let decl = self.planner.experiment.pipeline.stage(self.id);
         let identity = decl.stage.identity();
@@ -103,22 +119,18 @@ impl Worker<'_> {
             let message = "a file it reads changed while it ran, so nothing was kept; run it again";
             return Err(with_what_is_left(StageError::message(message), &slot, &aside));
         }
-        let _ = sender.send(Message::Keeping(self.id));
         let made = job.made.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut record = made.into_record(self.key, &self.parts, &decl.ports.outputs)?;
+        let mut computed = Computed::new(slot, made, &self.parts, &decl.ports.outputs)?;
+        if let Some(Growth { bound: Some(_), .. }) = identity.growth {
+            computed.spent = chain;
+        }
+        let record = &mut computed.record;
         record.chain = chain_key;
         record.reach = identity.growth.map(|growth| growth.length);
-        record.log = slot.take_log()?;
         record.seconds = begun.elapsed().as_secs_f64();
         record.started = seconds_since_1970().saturating_sub(record.seconds as u64);
-        record.peak_memory = peak_memory();
         record.tool = concat!("stlpipe ", env!("CARGO_PKG_VERSION")).to_owned();
-        slot.publish(&record)?;
-        if let (Some(chain), Some(Growth { bound: Some(_), .. })) = (chain, identity.growth) {
-            // Nothing else goes on from it; if it cannot be deleted it does no harm.
-            let _ = chain.clear();
-        }
-        Ok(Ending::Made(record.into()))
+        Ok(Ending::Computed(Box::new(computed)))
     }
 
     /// How the work ended, given that what was computed from changed inputs is no result.
@@ -142,7 +154,7 @@ impl Worker<'_> {
     }
 
     /// Claims the key, waiting for another process that may be computing it.
-    fn wait_for_turn(&self, sender: &Sender<Message>) -> Result<Turn, StageError> {
+    fn wait_for_turn(&mut self) -> Result<Turn, StageError> {
         let experiment = self.planner.experiment;
         let purpose = format!("{} of {}", experiment.pipeline.stage(self.id).name, experiment.pipeline.name);
         let want = if self.planner.is_forced(self.id) { Want::Anew } else { Want::Result };
@@ -153,7 +165,7 @@ impl Worker<'_> {
                 Claim::Found(record) => return Ok(Turn::Theirs(record)),
                 Claim::Held(_) if self.stop.is_requested() => return Err(StageError::Interrupted),
                 Claim::Held(holder) if told.as_ref() != Some(&holder) => {
-                    let _ = sender.send(Message::Held(self.id, holder.clone()));
+                    self.change(Signal::Held, Detail::Held(holder.clone()));
                     told = Some(holder);
                 }
                 Claim::Held(_) => std::thread::sleep(ASK_AGAIN),
@@ -187,15 +199,4 @@ enum Turn {
 
 pub(super) fn seconds_since_1970() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-/// The largest resident memory of this process so far, in bytes, where the system tells.
-#[must_use]
-pub fn peak_memory() -> Option<u64> {
-    // The system writes it anew for each call that reads a part of it.
-    let mut start = [0; 4 << 10];
-    let length = File::open("/proc/self/status").and_then(|mut file| file.read(&mut start)).ok()?;
-    let status = str::from_utf8(&start[..length]).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }

@@ -1,20 +1,24 @@
-//! Turns a stream of bytes into a blob: hashed while it is written to a temporary file inside the store, then
-//! synced and renamed to its digest. That the name is durable as well is up to whoever refers to the blob.
+//! Turns a stream of bytes, or a file, into a blob: hashed under a temporary name inside the store, then synced and renamed
+//! to its digest. That the name is durable as well is up to whoever refers to the blob.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::TempPath;
 
 use super::failpoint::failpoint;
+use super::publish::make_shard;
 use super::quarantine::stamp_if_right;
 use super::seen::hash_opened;
-use super::{Action, Blob, Digest, Error, Stamp, Store, make_folder};
+use super::{Action, Blob, Digest, Error, Stamp, Store};
 
 /// Enough bytes at a time that blake3 can use its widest instructions and several cores.
 const CHUNK: usize = 1 << 20;
+
+/// A file larger than this is synced by itself: nobody else is to wait until so much is on the disk.
+const LARGE: u64 = 1 << 20;
 
 impl Store {
     /// Where the blob of a digest lies, if it is there.
@@ -54,7 +58,7 @@ impl Store {
             })
         });
         failpoint("file taken in", &self.root.join("tmp"));
-        Ok(TakenIn::Moved(self.clone(), moved.map_err(Error::at(Action::Read, path))?.into_temp_path()))
+        Ok(TakenIn::Moved(moved.map_err(Error::at(Action::Read, path))?.into_temp_path()))
     }
 
     fn copy_in(&self, path: &Path) -> Result<BlobWriter, Error> {
@@ -72,17 +76,17 @@ impl Store {
 
     /// Gives a synced file the name of its digest. Right bytes that have that name already stay, and so does their stamp:
     /// by that whoever reads them knows that they were right all the time.
-    fn place_blob(&self, mut file: NamedTempFile, digest: Digest) -> Result<Blob, Error> {
+    pub(super) fn place_blob(&self, Unnamed { mut place, digest, .. }: Unnamed) -> Result<Blob, Error> {
         let path = self.blob_path(&digest);
         failpoint("bytes synced", &path);
         // A collection that is under way would take what it saw before for this.
         let _shared = self.keep_from_collection();
-        while let Some(left) = move_where_nothing_is(file, &path)? {
+        while let Some(left) = move_where_nothing_is(place, &path)? {
             if let Some(stamp) = stamp_if_right(&path, &digest) {
                 return Ok(Blob { digest, stamp });
             }
             self.quarantine(&digest)?;
-            file = left;
+            place = left;
         }
         failpoint("renamed", &path);
         let metadata = fs::metadata(&path).map_err(Error::at(Action::Read, &path))?;
@@ -91,49 +95,70 @@ impl Store {
 }
 
 /// Renames a temporary file, or gives it back if something has the name already.
-fn move_where_nothing_is(file: NamedTempFile, path: &Path) -> Result<Option<NamedTempFile>, Error> {
-    let persist = |file: NamedTempFile| file.persist_noclobber(path).map(drop);
-    let outcome = match persist(file) {
+fn move_where_nothing_is(place: TempPath, path: &Path) -> Result<Option<TempPath>, Error> {
+    let outcome = match place.persist_noclobber(path) {
         Err(refused) if refused.error.kind() == io::ErrorKind::NotFound => {
-            make_folder(path.parent().expect("blobs/ab"))?;
-            persist(refused.file)
+            make_shard(path)?;
+            refused.path.persist_noclobber(path)
         }
         outcome => outcome,
     };
     match outcome {
         Ok(()) => Ok(None),
-        Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => Ok(Some(refused.file)),
+        Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => Ok(Some(refused.path)),
         // A file system that knows neither such renaming nor hard links.
         Err(refused) if path.symlink_metadata().is_err() => {
-            refused.file.persist(path).map(|_| None).map_err(|e| Error::at(Action::Write, path)(e.error))
+            refused.path.persist(path).map(|()| None).map_err(|e| Error::at(Action::Write, path)(e.error))
         }
         Err(refused) => Err(Error::at(Action::Write, path)(refused.error)),
     }
 }
 
-/// A file that has been taken into the store and is not yet a blob; dropped before [`TakenIn::finish`], it is gone.
+/// A file that has been taken into the store and is not yet a blob; dropped before that, it is gone.
 #[derive(Debug)]
 pub enum TakenIn {
     /// A copy.
     Copied(Box<BlobWriter>),
     /// The file itself, under a temporary name.
-    Moved(Store, TempPath),
+    Moved(TempPath),
 }
 
 impl TakenIn {
-    /// Makes the bytes durable and gives them the name of their digest.
+    /// Hashes the bytes.
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn finish(self) -> Result<Blob, Error> {
-        let (store, place) = match self {
-            TakenIn::Copied(writer) => return writer.finish(),
-            TakenIn::Moved(store, place) => (store, place),
+    pub fn hash(self) -> Result<Unnamed, Error> {
+        let place = match self {
+            TakenIn::Copied(writer) => return writer.hash(),
+            TakenIn::Moved(place) => place,
         };
         let mut file = File::open(&place).map_err(Error::at(Action::Read, &place))?;
         let digest = hash_opened(&mut file, &place).map_err(Error::at(Action::Read, &place))?;
-        file.sync_all().map_err(Error::at(Action::Write, &place))?;
-        store.place_blob(NamedTempFile::from_parts(file, place), digest)
+        Unnamed { place, digest, is_synced: false }.synced_if_large(&file)
+    }
+}
+
+/// The bytes of a blob under a temporary name; dropped, they are gone.
+#[derive(Debug)]
+pub struct Unnamed {
+    pub(super) place: TempPath,
+    digest: Digest,
+    pub(super) is_synced: bool,
+}
+
+impl Unnamed {
+    fn synced_if_large(self, file: &File) -> Result<Unnamed, Error> {
+        let is_large = file.metadata().is_ok_and(|metadata| metadata.len() > LARGE);
+        if is_large { self.synced(file) } else { Ok(self) }
+    }
+
+    fn synced(mut self, file: &File) -> Result<Unnamed, Error> {
+        if !self.is_synced {
+            file.sync_all().map_err(Error::at(Action::Write, &self.place))?;
+            self.is_synced = true;
+        }
+        Ok(self)
     }
 }
 
@@ -141,7 +166,7 @@ impl TakenIn {
 #[derive(Debug)]
 pub struct BlobWriter {
     store: Store,
-    file: NamedTempFile,
+    file: tempfile::NamedTempFile,
     hasher: blake3::Hasher,
     pending: Vec<u8>,
 }
@@ -151,18 +176,28 @@ impl BlobWriter {
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn finish(mut self) -> Result<Blob, Error> {
+    pub fn finish(self) -> Result<Blob, Error> {
+        let store = self.store.clone();
+        let (unnamed, file) = self.end()?;
+        store.place_blob(unnamed.synced(&file)?)
+    }
+
+    fn hash(self) -> Result<Unnamed, Error> {
+        let (unnamed, file) = self.end()?;
+        unnamed.synced_if_large(&file)
+    }
+
+    fn end(mut self) -> Result<(Unnamed, File), Error> {
         let place = self.file.path().to_owned();
         self.drain().map_err(Error::at(Action::Write, &place))?;
-        let digest = Digest::from(self.hasher.finalize());
-        let read_only = |file: &File| -> io::Result<()> {
+        let (file, place) = self.file.into_parts();
+        let read_only = || {
             let mut permissions = file.metadata()?.permissions();
             permissions.set_readonly(true);
-            file.set_permissions(permissions)?;
-            file.sync_all()
+            file.set_permissions(permissions)
         };
-        read_only(self.file.as_file()).map_err(Error::at(Action::Write, &place))?;
-        self.store.place_blob(self.file, digest)
+        read_only().map_err(Error::at(Action::Write, &place))?;
+        Ok((Unnamed { place, digest: self.hasher.finalize().into(), is_synced: false }, file))
     }
 
     fn drain(&mut self) -> io::Result<()> {
@@ -211,6 +246,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let store = Store::at(&dir.path().join("cache"));
         (dir, store)
+    }
+
+    fn named(store: &Store, taken: Result<TakenIn, Error>) -> Blob {
+        let file = taken.and_then(TakenIn::hash).expect("readable");
+        store.name_all(vec![vec![file]]).remove(0).expect("writable")[0]
     }
 
     #[test]
@@ -265,7 +305,7 @@ mod tests {
         fs::create_dir_all(&inside).expect("writable");
         for (path, stays) in [(dir.path().join("source"), true), (inside.join("source"), false)] {
             fs::write(&path, b"hello").expect("writable");
-            let blob = store.take_in(&path).and_then(TakenIn::finish).expect("writable");
+            let blob = named(&store, store.take_in(&path));
             assert_eq!(blob.digest, Digest::of(b"hello"));
             assert_eq!(path.exists(), stays);
             let place = store.blob_path(&blob.digest);
@@ -282,7 +322,7 @@ mod tests {
         let (path, other) = (inside.join("source"), inside.join("other"));
         fs::write(&path, b"hello").expect("writable");
         fs::hard_link(&path, &other).expect("linked");
-        let blob = store.take_in(&path).and_then(TakenIn::finish).expect("writable");
+        let blob = named(&store, store.take_in(&path));
         fs::write(&other, b"later").expect("writable");
         assert_eq!(fs::read(store.blob_path(&blob.digest)).expect("there"), b"hello");
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::aside::LOG;
 use super::failpoint::failpoint;
 use super::lock_file::Lock;
-use super::{Action, Aside, Blob, Digest, Error, Found, Record, Store};
+use super::{Action, Aside, Digest, Error, Found, Record, Store, TakenIn};
 
 /// The answer to asking for a key.
 #[derive(Debug)]
@@ -106,13 +106,13 @@ impl Slot {
         Ok(self.partial()?.join(LOG))
     }
 
-    /// The log that was written, if any was, as a blob.
+    /// The log that was written, if any was.
     ///
     /// # Errors
     /// If the store cannot be written.
-    pub fn take_log(&self) -> Result<Option<Blob>, Error> {
+    pub fn take_log(&self) -> Result<Option<TakenIn>, Error> {
         let path = self.store.root.join(self.partial_path()).join(LOG);
-        if path.exists() { self.store.take_in(&path)?.finish().map(Some) } else { Ok(None) }
+        path.exists().then(|| self.store.take_in(&path)).transpose()
     }
 
     /// Moves the log that was written, if any was, to what a failure leaves.
@@ -124,7 +124,7 @@ impl Slot {
         if path.exists() { aside.put(LOG, &path) } else { Ok(()) }
     }
 
-    /// Publishes the record. It becomes durable behind its blobs, so that a record is never without them.
+    /// Publishes the record of this slot's key alone: see [`Store::publish_all`].
     ///
     /// # Errors
     /// If the store cannot be written.
@@ -132,17 +132,17 @@ impl Slot {
     /// # Panics
     /// If the record is of another key.
     pub fn publish(self, record: &Record) -> Result<(), Error> {
-        assert_eq!(record.key, self.key, "a slot publishes the record of its own key");
-        for artifact in record.outputs.values().filter(|a| a.form == super::Form::Directory) {
-            self.store.make_view(artifact)?;
-        }
-        self.store.write_record(record)?;
+        let store = self.store.clone();
+        store.publish_all(vec![(self, record)]).pop().expect("one for each")
+    }
+
+    /// What there is to do when the record has been published.
+    pub(super) fn end(self) {
         failpoint("record published", &self.path);
         // What it might have gone on from is of no use any more; if it cannot be deleted it does no harm.
         let partial = self.store.root.join(self.partial_path());
         let _ = fs::remove_dir_all(&partial);
         failpoint("removed", &partial);
-        Ok(())
     }
 
     fn partial_path(&self) -> PathBuf {

@@ -38,6 +38,7 @@ mod lock;
 mod lock_file;
 mod memo;
 mod owners;
+mod publish;
 mod quarantine;
 mod record;
 mod repair;
@@ -47,12 +48,12 @@ mod sealed;
 mod seen;
 mod stamp;
 mod survey;
+mod syncing;
 mod trash;
 mod usage;
 mod verify;
 mod view;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -61,7 +62,7 @@ use std::sync::Arc;
 
 pub use artifact::{Artifact, Blob, Form};
 pub use aside::Aside;
-pub use blob::{BlobWriter, TakenIn};
+pub use blob::{BlobWriter, TakenIn, Unnamed};
 pub use chain::{Chain, Link};
 pub use collect::{Collection, Item, What};
 pub use description::Description;
@@ -165,32 +166,19 @@ impl Store {
 
     /// Writes a small file so that it is there whole or not at all, even after a power cut.
     fn write_whole(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
-        self.write_behind([], path, bytes)
-    }
-
-    /// Writes a small file that refers to blobs, so that it is there whole and behind them, or not at all.
-    fn write_behind<'a>(
-        &self,
-        blobs: impl IntoIterator<Item = &'a Blob>,
-        path: &Path,
-        bytes: &[u8],
-    ) -> Result<(), Error> {
         use std::io::Write;
         let mut file = self.temporary()?;
         file.write_all(bytes).map_err(Error::at(Action::Write, path))?;
         failpoint("bytes written", path);
         file.as_file().sync_data().map_err(Error::at(Action::Write, path))?;
         failpoint("bytes synced", path);
-        self.sync_names(blobs)?;
         move_into_place(file, path)
     }
 
     /// Makes the names of blobs durable. Soon after something else was synced it takes no time where file systems keep
     /// a journal: what comes later there never lasts without what came before.
     fn sync_names<'a>(&self, blobs: impl IntoIterator<Item = &'a Blob>) -> Result<(), Error> {
-        let folder = |blob: &Blob| self.blob_path(&blob.digest).parent().map(Path::to_owned);
-        let folders: BTreeSet<PathBuf> = blobs.into_iter().filter_map(folder).collect();
-        for folder in folders {
+        for folder in self.folders_of_blobs(blobs) {
             sync_dir(&folder)?;
             failpoint("names synced", &folder);
         }

@@ -195,12 +195,6 @@ impl Store {
         Ok(records)
     }
 
-    pub(super) fn write_record(&self, record: &Record) -> Result<(), Error> {
-        let blobs = record.blobs().map(|(_, _, blob)| blob);
-        self.write_behind(blobs, &self.record_path(&record.key), &sealed::seal(record))?;
-        self.unmark_lost(&record.key)
-    }
-
     pub(super) fn record_path(&self, key: &Digest) -> PathBuf {
         self.sharded("records", key, ".json")
     }

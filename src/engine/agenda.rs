@@ -1,0 +1,207 @@
+//! What is still to be done in a run, what is under way, and what waits to be kept. It says what may begin now, and begins
+//! nothing.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::stage::Cost;
+use crate::pipeline::StageId;
+
+/// What a stage may keep busy; the queue has a part for each.
+const COSTS: [Cost; 3] = [Cost::Waiting, Cost::OneCore, Cost::AllCores];
+
+/// How many results may be on their way to the disk at the same time.
+const KEEPING: usize = 64;
+
+/// So many results are kept at once, even though there is more to begin.
+const TOGETHER: usize = 16;
+
+/// So long a result may wait for others to be kept with, while there is more to begin.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// How much may go on at the same time.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Stages at the same time.
+    pub jobs: usize,
+    /// Cores in use at the same time.
+    pub threads: usize,
+}
+
+/// What is to be done, and how far it is. `T` is what a stage needs to begin, `R` its result.
+pub(super) struct Agenda<T, R> {
+    limits: Limits,
+    /// What must run and has not begun, by cost and position.
+    queue: [BTreeMap<usize, (StageId, T)>; COSTS.len()],
+    running: BTreeMap<StageId, (Cost, Instant)>,
+    /// What waits to be kept, and since when the first of it waits.
+    computed: Vec<(StageId, R)>,
+    oldest: Instant,
+    /// How many results are being kept: the disk is busy with them, no core.
+    keeping: usize,
+}
+
+impl<T, R> Agenda<T, R> {
+    /// Nothing to be done.
+    pub(super) fn new(limits: Limits) -> Agenda<T, R> {
+        Agenda {
+            limits,
+            queue: std::array::from_fn(|_| BTreeMap::new()),
+            running: BTreeMap::new(),
+            computed: Vec::new(),
+            oldest: Instant::now(),
+            keeping: 0,
+        }
+    }
+
+    /// Notes a stage that must run; among those that may begin the one of the lowest position is the first.
+    pub(super) fn add(&mut self, id: StageId, needs: T, cost: Cost, position: usize) {
+        self.queue[cost as usize].insert(position, (id, needs));
+    }
+
+    /// A stage that may begin, from now on under way.
+    pub(super) fn begin(&mut self) -> Option<(StageId, T)> {
+        if self.running.len() >= self.limits.jobs || self.computed.len() + self.keeping >= KEEPING {
+            return None;
+        }
+        let free =
+            self.limits.threads - self.running.values().map(|(cost, _)| self.cores(*cost)).sum::<usize>();
+        let fits = COSTS.into_iter().filter(|cost| self.cores(*cost) <= free);
+        let first =
+            fits.filter_map(|cost| self.queue[cost as usize].first_key_value().map(|(at, _)| (*at, cost)));
+        let (_, cost) = first.min_by_key(|(position, _)| *position)?;
+        let (_, (id, needs)) = self.queue[cost as usize].pop_first().expect("just found");
+        self.running.insert(id, (cost, Instant::now()));
+        Some((id, needs))
+    }
+
+    /// A stage is no longer under way. How long was it?
+    pub(super) fn end(&mut self, id: StageId) -> Duration {
+        let (_, begun) = self.running.remove(&id).expect("only running stages end");
+        begun.elapsed()
+    }
+
+    /// Notes a result that is to be kept.
+    pub(super) fn add_computed(&mut self, id: StageId, result: R) {
+        if self.computed.is_empty() {
+            self.oldest = Instant::now();
+        }
+        self.computed.push((id, result));
+    }
+
+    /// Results that are to be kept now. While there is more to begin they wait for others to be kept with.
+    pub(super) fn begin_keeping(&mut self, is_more_to_begin: bool) -> Option<Vec<(StageId, R)>> {
+        let is_more = is_more_to_begin && self.queue.iter().any(|queue| !queue.is_empty());
+        let may_wait = is_more && self.computed.len() < TOGETHER && self.oldest.elapsed() < PATIENCE;
+        if self.computed.is_empty() || self.keeping > 0 || may_wait {
+            return None;
+        }
+        self.keeping = self.computed.len();
+        Some(std::mem::take(&mut self.computed))
+    }
+
+    /// What was being kept is.
+    pub(super) fn end_keeping(&mut self) {
+        self.keeping = 0;
+    }
+
+    /// How long nothing needs to be begun; `None` as long as nothing ends.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        let may_begin = !self.computed.is_empty() && self.keeping == 0;
+        may_begin.then(|| PATIENCE.saturating_sub(self.oldest.elapsed()))
+    }
+
+    /// How many tasks are under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.running.len() + usize::from(self.keeping > 0)
+    }
+
+    /// Whether nothing is under way, or waits to be kept.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.under_way() == 0 && self.computed.is_empty()
+    }
+
+    /// Takes out whatever has not begun.
+    pub(super) fn give_up(&mut self) -> impl Iterator<Item = StageId> + use<T, R> {
+        std::mem::take(&mut self.queue).into_iter().flat_map(BTreeMap::into_values).map(|(id, _)| id)
+    }
+
+    fn cores(&self, cost: Cost) -> usize {
+        match cost {
+            Cost::Waiting => 0,
+            Cost::OneCore => 1,
+            Cost::AllCores => self.limits.threads,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agenda(jobs: usize, threads: usize, costs: &[Cost]) -> Agenda<(), ()> {
+        let mut agenda = Agenda::new(Limits { jobs, threads });
+        for (position, cost) in costs.iter().enumerate() {
+            agenda.add(StageId(position), (), *cost, position);
+        }
+        agenda
+    }
+
+    fn begun(agenda: &mut Agenda<(), ()>) -> Vec<usize> {
+        std::iter::from_fn(|| agenda.begin().map(|(id, ())| id.0)).collect()
+    }
+
+    #[test]
+    fn what_fits_begins_in_order() {
+        let mut agenda =
+            agenda(9, 2, &[Cost::OneCore, Cost::AllCores, Cost::OneCore, Cost::Waiting, Cost::OneCore]);
+        assert_eq!(begun(&mut agenda), [0, 2, 3]);
+        agenda.end(StageId(0));
+        assert_eq!(begun(&mut agenda), [4], "one core is free, not all");
+        agenda.end(StageId(2));
+        agenda.end(StageId(4));
+        assert_eq!(begun(&mut agenda), [1], "whatever only waits needs none");
+    }
+
+    #[test]
+    fn no_more_stages_begin_than_there_may_be_at_the_same_time() {
+        let mut agenda = agenda(2, 8, &[Cost::OneCore, Cost::Waiting, Cost::Waiting]);
+        assert_eq!(begun(&mut agenda), [0, 1]);
+        agenda.end(StageId(0));
+        assert_eq!(begun(&mut agenda), [2]);
+    }
+
+    #[test]
+    fn results_wait_for_others_only_while_there_is_more_to_begin() {
+        let mut agenda = agenda(1, 1, &[Cost::OneCore, Cost::OneCore]);
+        begun(&mut agenda);
+        agenda.end(StageId(0));
+        agenda.add_computed(StageId(0), ());
+        assert!(agenda.begin_keeping(true).is_none() && agenda.patience().is_some());
+        begun(&mut agenda);
+        assert_eq!(agenda.begin_keeping(true).expect("nothing waits").len(), 1);
+        agenda.end(StageId(1));
+        agenda.add_computed(StageId(1), ());
+        assert!(agenda.begin_keeping(true).is_none() && agenda.patience().is_none(), "one batch at a time");
+        agenda.end_keeping();
+        assert!(!agenda.is_at_rest());
+        assert_eq!(agenda.begin_keeping(true).expect("the disk is free").len(), 1);
+        agenda.end_keeping();
+        assert!(agenda.is_at_rest());
+    }
+
+    #[test]
+    fn enough_results_are_kept_at_once_and_so_is_one_that_has_waited() {
+        let mut agenda = agenda(1, 1, &[Cost::OneCore, Cost::OneCore]);
+        begun(&mut agenda);
+        for n in 0..TOGETHER {
+            assert!(agenda.begin_keeping(true).is_none());
+            agenda.add_computed(StageId(n), ());
+        }
+        assert_eq!(agenda.begin_keeping(true).expect("enough").len(), TOGETHER);
+        agenda.end_keeping();
+        agenda.add_computed(StageId(0), ());
+        agenda.oldest -= PATIENCE;
+        assert_eq!(agenda.begin_keeping(true).expect("it has waited").len(), 1);
+    }
+}

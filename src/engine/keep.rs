@@ -1,0 +1,119 @@
+//! Keeps what stages computed, several results together: the disk takes little longer for many than for one. It runs nothing.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+
+use super::job::Made;
+use super::key::KeyParts;
+use super::stage::{Holds, ONLY_FILE, OutputPort, StageError};
+use super::worker::Ending;
+use crate::pipeline::StageId;
+use crate::store::{Artifact, Blob, Chain, Record, Slot, Store, Unnamed};
+
+/// What a stage computed, all of it in the store, but under no key yet.
+pub(super) struct Computed<'a> {
+    slot: Slot,
+    /// Without its files.
+    pub(super) record: Record,
+    ports: &'a [OutputPort],
+    /// The files that are blobs already, by port and name.
+    files: Files,
+    /// Those that are not, and for each its port and name; the log has none.
+    unnamed: Vec<Unnamed>,
+    places: Vec<Option<(String, String)>>,
+    /// A chain from which nothing goes on once the result is kept.
+    pub(super) spent: Option<Chain>,
+}
+
+type Files = BTreeMap<String, BTreeMap<String, Blob>>;
+
+impl<'a> Computed<'a> {
+    /// Hashes what was made and has not been hashed.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub(super) fn new(
+        slot: Slot,
+        made: Made,
+        parts: &KeyParts,
+        ports: &'a [OutputPort],
+    ) -> Result<Computed<'a>, StageError> {
+        let Made { files, kept: _, taken, metrics, series, computed, log: _ } = made;
+        let mut record = Record::new(slot.key(), serde_json::to_value(parts)?, BTreeMap::new());
+        (record.metrics, record.series, record.computed) = (metrics, series, computed);
+        let log = slot.take_log()?.map(|log| (None, log));
+        let taken = taken.into_iter().map(|(port, name, taken)| (Some((port, name)), taken)).chain(log);
+        let hashed = taken.map(|(place, taken)| Ok((taken.hash()?, place)));
+        let (unnamed, places) = hashed.collect::<Result<Vec<_>, StageError>>()?.into_iter().unzip();
+        Ok(Computed { slot, record, ports, files, unnamed, places, spent: None })
+    }
+
+    /// Gives the record its files, with these blobs for those that were not blobs yet.
+    fn with(mut self, blobs: Vec<Blob>) -> Result<Computed<'a>, StageError> {
+        for (place, blob) in std::mem::take(&mut self.places).into_iter().zip(blobs) {
+            match place {
+                Some((port, name)) => _ = self.files.entry(port).or_default().insert(name, blob),
+                None => self.record.log = Some(blob),
+            }
+        }
+        for port in self.ports {
+            let made = self.files.remove(&port.name).unwrap_or_default();
+            let artifact = match port.holds {
+                Holds::File => made.get(ONLY_FILE).copied().map(Artifact::file),
+                Holds::Directory | Holds::Dataset | Holds::Model => Some(Artifact::directory(made)),
+            };
+            let missing = || StageError::message(format!("the stage made no output `{}`", port.name));
+            self.record.outputs.insert(port.name.clone(), artifact.ok_or_else(missing)?);
+        }
+        Ok(self)
+    }
+}
+
+/// What came of a result that was to be kept, and the seconds that it took to compute.
+pub(super) type Kept = (StageId, f64, Ending<'static>);
+
+/// Publishes results.
+pub(super) fn keep(mut results: Vec<(StageId, Computed<'_>)>, store: &Store) -> Vec<Kept> {
+    let unnamed = results.iter_mut().map(|(_, computed)| std::mem::take(&mut computed.unnamed)).collect();
+    let peak_memory = peak_memory();
+    let mut kept = Vec::new();
+    let mut slots = Vec::new();
+    let mut whole = Vec::new();
+    for ((id, computed), blobs) in results.into_iter().zip(store.name_all(unnamed)) {
+        match blobs.map_err(StageError::from).and_then(|blobs| computed.with(blobs)) {
+            Ok(Computed { slot, mut record, spent, .. }) => {
+                record.peak_memory = peak_memory;
+                slots.push(slot);
+                whole.push((id, record, spent));
+            }
+            Err(error) => kept.push((id, 0.0, error.into())),
+        }
+    }
+    let records = whole.iter().map(|(_, record, _)| record);
+    let published = store.publish_all(slots.into_iter().zip(records).collect());
+    for ((id, record, spent), outcome) in whole.into_iter().zip(published) {
+        let seconds = record.seconds;
+        let ending = match outcome {
+            Ok(()) => {
+                // If it cannot be deleted it does no harm.
+                let _ = spent.map(|chain| chain.clear());
+                Ending::Made(record.into())
+            }
+            Err(error) => StageError::from(error).into(),
+        };
+        kept.push((id, seconds, ending));
+    }
+    kept
+}
+
+/// The largest resident memory of this process so far, in bytes, where the system tells.
+#[must_use]
+pub fn peak_memory() -> Option<u64> {
+    // The system writes it anew for each call that reads a part of it.
+    let mut start = [0; 4 << 10];
+    let length = File::open("/proc/self/status").and_then(|mut file| file.read(&mut start)).ok()?;
+    let status = str::from_utf8(&start[..length]).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
