@@ -107,14 +107,17 @@ impl Check for Command {
                     Some("let the command write it elsewhere; `in/` holds what it reads"),
                 ));
             }
-            if !stays_inside(Path::new(path)) {
-                let hint = "write a path relative to the clean directory, without `..`";
-                complaints.push(complain(
-                    &["outs", port],
-                    &format!("outs.{port}: leaves the clean directory"),
-                    Some(hint),
-                ));
-            }
+            let (wrong, hint) = if text(Path::new(path)).is_empty() {
+                (
+                    "names nothing in the clean directory",
+                    "write the path of a file, or `NAME/` for a directory",
+                )
+            } else if !stays_inside(Path::new(path)) {
+                ("leaves the clean directory", "write a path relative to the clean directory, without `..`")
+            } else {
+                continue;
+            };
+            complaints.push(complain(&["outs", port], &format!("outs.{port}: {wrong}"), Some(hint)));
         }
         for (at, path) in self.deps.iter().enumerate().filter(|(_, path)| path.file_name().is_none()) {
             let message = format!("deps: `{}` has no name of its own", path.display());
@@ -144,14 +147,16 @@ impl Check for Command {
             hint: Some(hint.to_owned()),
         };
         let mut complaints = Vec::new();
-        for (at, (port, path)) in self.outs.iter().enumerate() {
-            if let Some((other, _)) = self.outs.iter().take(at).find(|(_, other)| share_files(path, other)) {
+        // Of the others it is known already that they are wrong.
+        let outs: Vec<_> = self.outs.iter().filter(|(_, path)| stays_inside(Path::new(path))).collect();
+        for (at, (port, path)) in outs.iter().enumerate() {
+            if let Some((other, _)) = outs.iter().take(at).find(|(_, other)| share_files(path, other)) {
                 let message = format!("outs.{port}: shares files with outs.{other}");
                 complaints.push(complain(port, message, "name each file in one output alone"));
             }
             let out = text(Path::new(path));
             let is_inside = |dep: &PathBuf| Path::new(&text(place_of(dep))).starts_with(&out);
-            if !out.is_empty() && self.deps.iter().any(is_inside) {
+            if self.deps.iter().any(is_inside) {
                 let message =
                     format!("outs.{port}: `{path}` is there before the command begins, as one of its deps");
                 complaints.push(complain(port, message, "let the command write it under another name"));

@@ -147,6 +147,17 @@ fn wrong_parameters_are_all_complained_about() {
 }
 
 #[test]
+fn an_output_that_names_nothing_is_one_mistake() {
+    for nothing in ["", ".", "./"] {
+        let params =
+            json!({ "run": "true", "deps": ["a"], "outs": { "r": nothing, "s": "x", "t": nothing } });
+        let complaints = (KIND.read)(&params).err().expect("complaints");
+        let told: Vec<_> = complaints.into_iter().map(|c| c.message).collect();
+        assert_eq!(told, ["r", "t"].map(|port| format!("outs.{port}: names nothing in the clean directory")));
+    }
+}
+
+#[test]
 fn an_output_that_the_command_finds_there_is_refused() {
     let told = |outs: &str, deps: &[&str]| {
         let complaints = (KIND.read)(&json!({ "run": "true", "deps": deps, "outs": { "o": outs } })).err();
