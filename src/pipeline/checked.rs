@@ -122,6 +122,12 @@ impl<S> Pipeline<S> {
         self.sources.place(&["stages", stage.as_str(), "in", port])
     }
 
+    /// Where a stage begins.
+    #[must_use]
+    pub fn place_of_stage(&self, stage: &StageName) -> Option<Place> {
+        self.sources.place(&["stages", stage.as_str()])
+    }
+
     /// Where it is written of which kind a stage is.
     #[must_use]
     pub fn place_of_kind(&self, stage: &StageName) -> Option<Place> {
