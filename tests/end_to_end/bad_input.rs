@@ -259,6 +259,7 @@ fn programs_are_told_of_problems_too() {
         assert_eq!(problem["notes"][0], "did you mean `epochs`?");
         assert!(said.err.contains("unknown parameter `epocs`"), "{said:#?}");
     }
+    std::fs::create_dir(ws.path("cache")).expect("made");
     let said = ws.call(&["runs", "nobody", "--json"]).exits(2);
     assert!(said.out.contains(r#""event":"error""#) && said.out.contains("no run of `nobody`"), "{said:#?}");
 }

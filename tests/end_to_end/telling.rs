@@ -40,6 +40,11 @@ fn all_logs_are_printed_under_the_names_of_their_stages() {
 #[test]
 fn an_unknown_pipeline_has_no_runs_and_the_known_ones_are_named() {
     let ws = Workspace::new(PAIR);
+    for words in [&["runs"][..], &["runs", "pair"], &["compare", "pair", "pair~1"]] {
+        ws.call(words).exits(2).says(["cache: there is no cache; "]);
+        ws.call(&[words, &["--cache", "nope"]].concat()).exits(2).says(["nope: there is no cache; "]);
+    }
+    std::fs::create_dir(ws.path("cache")).expect("made");
     ws.call(&["runs", "nobody"]).exits(2).says(["no run of `nobody` in cache; there are no runs at all"]);
     ws.call(&["runs"]).succeeds().says(["no runs in cache"]);
     ws.run();
