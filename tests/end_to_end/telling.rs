@@ -107,3 +107,30 @@ fn one_file_is_told_in_the_singular() {
     ws.write(&format!("cache/blobs/00/{stray}"), "stray");
     ws.call(&["cache", "gc"]).succeeds().says(["1 file of no result"]);
 }
+
+#[test]
+fn a_record_and_the_trash_are_told_to_programs_too() {
+    let ws = Workspace::new(&PAIR.replace("cp in/x o", "cat in/x in/x > o"));
+    ws.run().ran(["first", "second"]);
+    ws.write("pipeline.yaml", PAIR);
+    ws.run().ran(["second"]);
+    let json = |words: &[&str], code: i32| -> Value {
+        let said = ws.call(&[&["cache"], words, &["--json"]].concat()).exits(code);
+        serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:#?}"))
+    };
+    let first = ws.call(&["cache", "ls", "--json"]).succeeds().out;
+    let record: Value = serde_json::from_str(first.lines().next().expect("a record")).expect("JSON");
+    assert_eq!(json(&["show", record["key"].as_str().expect("digits")], 0), record);
+    assert_eq!(json(&["show", "xyz"], 2)["event"], "error");
+
+    assert_eq!(json(&["restore"], 0), serde_json::json!({ "trash": [], "bytes": 0 }));
+    let id = json(&["gc", "--keep-runs", "1", "--delete"], 0)["trash"].clone();
+    let list = json(&["restore"], 0);
+    assert_eq!((&list["trash"][0]["id"], &list["bytes"]), (&id, &list["trash"][0]["bytes"]));
+    assert_eq!(json(&["restore", "1"], 2)["event"], "error");
+    let blob = ws.files("cache/trash").into_iter().find(|path| path.to_string_lossy().contains("/blobs/"));
+    std::fs::remove_file(blob.expect("a blob")).expect("writable");
+    let restored = json(&["restore", id.as_str().expect("a name")], 1);
+    assert_eq!(restored["restored"], id);
+    assert_eq!(restored["findings"][0]["wrong"], "is missing");
+}

@@ -41,7 +41,8 @@ impl Command {
             Command::Verify(args) => args.json,
             Command::Du(args) => args.json,
             Command::Gc(args) => args.json,
-            Command::Show(_) | Command::Restore(_) => false,
+            Command::Show(args) => args.json,
+            Command::Restore(args) => args.json,
         }
     }
 }
