@@ -335,6 +335,13 @@ stages:
       |                                                                                ^^^^^^^^^^^
       = a literal `${` is written `$${`
 
+    error: `${HOME}` is no reference to a variable
+     --> p.yaml:4:36
+      |
+    4 |   b: { uses: command, with: { run: 'echo ${vars.list} $${HOME} ${HOME}' } }
+      |                                    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      = a variable is `${vars.NAME}`; a literal `${HOME}` is written `$${HOME}`
+
     error: `${vars.list}` is a list and does not fit inside a text
      --> p.yaml:4:36
       |
