@@ -37,7 +37,7 @@ const ALL: StageKind = StageKind {
     read: |params| read(params, Cost::AllCores),
 };
 
-fn read(params: &Value, cost: Cost) -> Result<Box<dyn Stage>, Vec<stage::Complaint>> {
+fn read(params: &Value, cost: Cost) -> Result<Box<dyn Stage>, stage::Refusal> {
     Ok(Box::new(Speak { text: params["text"].as_str().unwrap_or("").to_owned(), cost }))
 }
 

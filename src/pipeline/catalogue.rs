@@ -18,7 +18,38 @@ pub trait Catalogue {
     ///
     /// # Panics
     /// If `kind` is none of [`Catalogue::kinds`].
-    fn read(&self, kind: &str, params: &Value) -> Result<(Self::Stage, Ports), Vec<Complaint>>;
+    fn read(&self, kind: &str, params: &Value) -> Result<(Self::Stage, Ports), Refusal>;
+}
+
+/// Why parameters were refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// All that is wrong with them.
+    pub complaints: Vec<Complaint>,
+    /// The inputs of the stage as far as they do not depend on what is wrong, if that can be said.
+    pub inputs: Option<Inputs>,
+}
+
+impl Refusal {
+    /// Of parameters that would give these inputs with stand-ins in place of what is wrong. What a parameter asks of an
+    /// input counts only if it is given, and right.
+    pub(super) fn new(params: &Value, complaints: Vec<Complaint>, mut inputs: Option<Inputs>) -> Refusal {
+        let is_right = |param: &str| {
+            let is_about_it =
+                |complaint: &Complaint| complaint.path.first().is_some_and(|step| step == param);
+            params.get(param).is_some() && !complaints.iter().any(is_about_it)
+        };
+        if let Some(Inputs::Fixed(ports)) = &mut inputs {
+            for port in ports {
+                port.at_least = port.at_least.filter(|least| is_right(least.param));
+                port.least_side = None;
+                if matches!(port.need, Need::Or(_)) {
+                    port.need = Need::Optional;
+                }
+            }
+        }
+        Refusal { complaints, inputs }
+    }
 }
 
 /// The input and output ports of one stage; outputs may depend on its parameters.

@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    AtLeast, Catalogue, Check, Complaint, Holds, InputPort, Inputs, Need, OutputPort, Ports, read_params,
+    AtLeast, Catalogue, Check, Complaint, Holds, InputPort, Inputs, Need, OutputPort, Ports, Refusal,
+    read_params,
 };
 
 /// Knows `download`, `split`, `train` and `command`; a stage is its parameters, printed.
@@ -62,7 +63,7 @@ impl Catalogue for FewKinds {
         vec!["download", "split", "train", "command"]
     }
 
-    fn read(&self, kind: &str, params: &Value) -> Result<(String, Ports), Vec<Complaint>> {
+    fn read(&self, kind: &str, params: &Value) -> Result<(String, Ports), Refusal> {
         let needs = |ports: &[(&'static str, Holds, Need)]| {
             Inputs::Fixed(
                 ports.iter().map(|&(name, holds, need)| InputPort::new(name, holds, need)).collect(),
@@ -71,29 +72,32 @@ impl Catalogue for FewKinds {
         let output = |name: &str, holds| OutputPort::new(name, holds);
         let (stage, inputs, outputs) = match kind {
             "download" => {
-                let params: Download = read_params(params)?;
+                let params: Download = read_params(params, |_| needs(&[]))?;
                 (format!("{} {}", params.url, params.retries), needs(&[]), vec![output("file", Holds::File)])
             }
             "split" => {
-                let params: Split = read_params(params)?;
+                let inputs = |_: &Split| needs(&[("archive", Holds::File, Need::Required)]);
+                let params = read_params(params, inputs)?;
                 let part = |name| OutputPort { samples: params.each, ..output(name, Holds::Dataset) };
                 let outputs = params.parts.iter().map(|name| part(name)).collect();
-                (format!("{params:?}"), needs(&[("archive", Holds::File, Need::Required)]), outputs)
+                (format!("{params:?}"), inputs(&params), outputs)
             }
             "train" => {
-                let params: Train = read_params(params)?;
-                let full_batch = AtLeast { samples: params.batch, param: "batch" };
                 let dataset = |name| InputPort::new(name, Holds::Dataset, Need::Required);
-                let inputs = Inputs::Fixed(vec![
-                    InputPort { at_least: Some(full_batch), ..dataset("train") },
-                    dataset("val"),
-                    InputPort::new("model", Holds::Model, Need::Optional),
-                ]);
+                let inputs = |params: &Train| {
+                    let full_batch = AtLeast { samples: params.batch, param: "batch" };
+                    Inputs::Fixed(vec![
+                        InputPort { at_least: Some(full_batch), ..dataset("train") },
+                        dataset("val"),
+                        InputPort::new("model", Holds::Model, Need::Optional),
+                    ])
+                };
+                let params = read_params(params, inputs)?;
                 let outputs = vec![output("model", Holds::Model), output("history", Holds::File)];
-                (format!("epochs {} lr {}", params.epochs, params.lr), inputs, outputs)
+                (format!("epochs {} lr {}", params.epochs, params.lr), inputs(&params), outputs)
             }
             _ => {
-                let params: Command = read_params(params)?;
+                let params: Command = read_params(params, |_| Inputs::Any)?;
                 (params.run, Inputs::Any, vec![output("out", Holds::Directory)])
             }
         };

@@ -57,6 +57,13 @@ stages:
       |                                         ^^^^^^
       = did you mean `archive`?
 
+    error: stage `images` has no input `extra`
+     --> p.yaml:6:49
+      |
+    6 |   images: { uses: split, in: { archive: archiv, extra: train.history }, with: { parts: train } }
+      |                                                 ^^^^^
+      = its inputs are `archive`
+
     error: parts: expected a list, found the text "train"
      --> p.yaml:6:81
       |

@@ -27,8 +27,9 @@ use self::tree::{DiskError, files_below};
 use self::workspace::{INPUTS, Workspace, is_directory, stays_inside};
 use crate::engine::stage::{
     Complaint, Cost, Holds, Identity, Inputs, Job, OutputPort, Ports, Stage, StageError, StageKind,
+    read_stage,
 };
-use crate::pipeline::{Check, NAME_RULE, is_name, read_params};
+use crate::pipeline::{Check, NAME_RULE, is_name};
 
 /// What `uses: command` means.
 pub const KIND: StageKind = StageKind {
@@ -36,7 +37,7 @@ pub const KIND: StageKind = StageKind {
     version: 1,
     about: "Runs a program in a clean directory and keeps the files it declares.",
     schema: || schemars::schema_for!(Command).to_value(),
-    read: |params| Ok(Box::new(read_params::<Command>(params)?)),
+    read: read_stage::<Command>,
 };
 
 /// What every program sees of the environment; none of it counts for the result.
