@@ -37,12 +37,12 @@ pub type ReadParams = fn(&Value) -> Result<Box<dyn Stage>, Refusal>;
 pub fn read_stage<S: Stage + Check + DeserializeOwned + 'static>(
     params: &Value,
 ) -> Result<Box<dyn Stage>, Refusal> {
-    Ok(Box::new(read_params(params, |stage: &S| stage.ports().inputs)?))
+    Ok(Box::new(read_params(params, S::ports)?))
 }
 
 /// A stage whose parameters have been read and checked.
 pub trait Stage: Send + Sync {
-    /// Its ports under these parameters; of the inputs it is asked even if something is wrong with some.
+    /// Its ports under these parameters; asked even if something is wrong with some.
     fn ports(&self) -> Ports;
 
     /// All its parameters with defaults filled in, for people to look at.

@@ -47,7 +47,7 @@ static ON_ALL_CORES: AtomicUsize = AtomicUsize::new(0);
 impl Stage for Speak {
     fn ports(&self) -> Ports {
         let output = OutputPort::new("out", Holds::File);
-        Ports { inputs: Inputs::Any, outputs: vec![output] }
+        Ports { inputs: Inputs::Any, outputs: vec![output], named_by: None }
     }
 
     fn params(&self) -> Value {

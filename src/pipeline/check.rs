@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::catalogue::{Catalogue, Complaint, Inputs, OutputPort, Ports, Refusal};
+use super::catalogue::{Catalogue, Complaint, Inputs, KnownPorts, OutputPort, Ports, Refusal};
 use super::checked::{StageDecl, StageId};
 use super::draft::Draft;
 use super::layers::kind_of;
@@ -21,8 +21,8 @@ pub(super) struct Candidate<S> {
     pub name: StageName,
     /// Its `in:` block.
     pub bindings: Map<String, Value>,
-    /// What its `uses:` and `with:` say; if something is wrong with them, the inputs that it has in any case, if known.
-    pub read: Result<Read<S>, Option<Inputs>>,
+    /// What its `uses:` and `with:` say; if something is wrong with them, the ports that it has in any case.
+    pub read: Result<Read<S>, KnownPorts>,
 }
 
 /// A stage whose parameters were read.
@@ -38,13 +38,16 @@ impl<S> Candidate<S> {
     pub fn inputs(&self) -> Option<&Inputs> {
         match &self.read {
             Ok(read) => Some(&read.ports.inputs),
-            Err(inputs) => inputs.as_ref(),
+            Err(known) => known.inputs.as_ref(),
         }
     }
 
-    /// What it makes, if that is known.
+    /// What it makes, as far as that is known.
     pub fn outputs(&self) -> Option<&[OutputPort]> {
-        self.read.as_ref().ok().map(|read| read.ports.outputs.as_slice())
+        match &self.read {
+            Ok(read) => Some(&read.ports.outputs),
+            Err(known) => known.outputs.as_deref(),
+        }
     }
 }
 
@@ -71,7 +74,11 @@ pub(super) fn check<C: Catalogue>(
     for (name, body) in stages(document.remove("stages"), &mut report) {
         let mut body = stage_body(&name, body, &mut report);
         let is_void = report.is_void(&name);
-        let read = if is_void { Err(None) } else { read(&name, &mut body, catalogue, &kinds, &mut report) };
+        let read = if is_void {
+            Err(KnownPorts::default())
+        } else {
+            read(&name, &mut body, catalogue, &kinds, &mut report)
+        };
         let bindings = if is_void { Map::new() } else { bindings(&name, &mut body, &mut report) };
         draft.ids.insert(StageName::new(&name), StageId(candidates.len()));
         candidates.push(Candidate { name: StageName::new(&name), bindings, read });
@@ -139,7 +146,7 @@ fn read<C: Catalogue>(
     catalogue: &C,
     kinds: &[&str],
     report: &mut Report,
-) -> Result<Read<C::Stage>, Option<Inputs>> {
+) -> Result<Read<C::Stage>, KnownPorts> {
     let path = ["stages", name, "uses"];
     let kind = match body.remove("uses") {
         Some(Value::String(kind)) => kind,
@@ -149,17 +156,17 @@ fn read<C: Catalogue>(
                     .key(&path[..2], format!("stage `{name}` does not say what it `uses`"))
                     .hint(one_of(kinds));
             }
-            return Err(None);
+            return Err(KnownPorts::default());
         }
         Some(other) => {
             report.value(&path, format!("`uses` names a kind of stage, and this is {}", kind_of(&other)));
-            return Err(None);
+            return Err(KnownPorts::default());
         }
     };
     if !kinds.contains(&kind.as_str()) {
         let hint = did_you_mean(&kind, kinds.iter().copied()).or_else(|| one_of(kinds));
         report.value(&path, format!("there is no kind of stage `{kind}`")).hint(hint);
-        return Err(None);
+        return Err(KnownPorts::default());
     }
     let params = match body.remove("with").unwrap_or_default() {
         Value::Null => Value::Object(Map::new()),
@@ -167,17 +174,17 @@ fn read<C: Catalogue>(
         other => {
             let message = format!("`with` is a map of parameters, and this is {}", kind_of(&other));
             report.value(&["stages", name, "with"], message);
-            return Err(None);
+            return Err(KnownPorts::default());
         }
     };
     match catalogue.read(&kind, &params) {
         Ok((stage, ports)) => Ok(Read { kind, params, ports, stage }),
-        Err(Refusal { complaints, inputs }) => {
+        Err(Refusal { complaints, ports }) => {
             for Complaint { path, message, hint } in complaints {
                 let path = ["stages", name, "with"].into_iter().chain(path.iter().map(String::as_str));
                 report.key(&path.collect::<Vec<_>>(), message).hint(hint);
             }
-            Err(inputs)
+            Err(ports)
         }
     }
 }

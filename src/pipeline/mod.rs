@@ -27,7 +27,8 @@ mod yaml;
 use std::path::Path;
 
 pub use catalogue::{
-    AtLeast, Catalogue, Complaint, Holds, InputPort, Inputs, Need, OutputPort, Ports, Refusal, Side,
+    AtLeast, Catalogue, Complaint, Holds, InputPort, Inputs, KnownPorts, Need, OutputPort, Ports, Refusal,
+    Side,
 };
 pub use checked::{Link, Pipeline, Source, StageDecl, StageId};
 pub use draft::Draft;

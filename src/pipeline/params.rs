@@ -4,7 +4,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::catalogue::{Complaint, Inputs, Refusal};
+use super::catalogue::{Complaint, Ports, Refusal};
 use super::fault::{Fault, Mistake};
 use super::names::did_you_mean;
 use super::param::Param;
@@ -22,18 +22,18 @@ pub trait Check {
     }
 }
 
-/// Reads parameters, whose struct should refuse unknown fields. A missing `with:` reads like an empty one. `inputs` says
-/// which inputs a stage of these parameters has, and is asked if they are refused; then some are stand-ins.
+/// Reads parameters, whose struct should refuse unknown fields. A missing `with:` reads like an empty one. `ports` says
+/// which ports a stage of these parameters has, and is asked if they are refused; then some are stand-ins.
 ///
 /// # Errors
 /// Every unknown, missing and mistyped parameter, and what [`Check`] complains about in the others.
 pub fn read_params<T: DeserializeOwned + Check>(
     params: &Value,
-    inputs: impl FnOnce(&T) -> Inputs,
+    ports: impl FnOnce(&T) -> Ports,
 ) -> Result<T, Refusal> {
     match read(params) {
         (Some(read), complaints) if complaints.is_empty() => Ok(read),
-        (read, complaints) => Err(Refusal::new(params, complaints, read.as_ref().map(inputs))),
+        (read, complaints) => Err(Refusal::new(params, complaints, read.as_ref().map(ports))),
     }
 }
 
@@ -105,6 +105,7 @@ fn nearest_or_all(name: &str, known: &[&str]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::catalogue::Inputs;
     use super::*;
     use proptest::prelude::*;
     use serde::Deserialize;
@@ -180,7 +181,8 @@ mod tests {
     }
 
     fn read_params(params: &Value) -> Result<Training, Vec<Complaint>> {
-        super::read_params(params, |_| Inputs::Any).map_err(|refused| refused.complaints)
+        let ports = |_: &Training| Ports { inputs: Inputs::Any, outputs: vec![], named_by: None };
+        super::read_params(params, ports).map_err(|refused| refused.complaints)
     }
 
     fn complaints(params: &Value) -> String {

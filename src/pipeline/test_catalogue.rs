@@ -70,37 +70,45 @@ impl Catalogue for FewKinds {
             )
         };
         let output = |name: &str, holds| OutputPort::new(name, holds);
-        let (stage, inputs, outputs) = match kind {
+        let fixed = |inputs, outputs| Ports { inputs, outputs, named_by: None };
+        Ok(match kind {
             "download" => {
-                let params: Download = read_params(params, |_| needs(&[]))?;
-                (format!("{} {}", params.url, params.retries), needs(&[]), vec![output("file", Holds::File)])
+                let ports = |_: &Download| fixed(needs(&[]), vec![output("file", Holds::File)]);
+                let params = read_params(params, ports)?;
+                (format!("{} {}", params.url, params.retries), ports(&params))
             }
             "split" => {
-                let inputs = |_: &Split| needs(&[("archive", Holds::File, Need::Required)]);
-                let params = read_params(params, inputs)?;
-                let part = |name| OutputPort { samples: params.each, ..output(name, Holds::Dataset) };
-                let outputs = params.parts.iter().map(|name| part(name)).collect();
-                (format!("{params:?}"), inputs(&params), outputs)
+                let ports = |params: &Split| {
+                    let part = |name| OutputPort { samples: params.each, ..output(name, Holds::Dataset) };
+                    Ports {
+                        inputs: needs(&[("archive", Holds::File, Need::Required)]),
+                        outputs: params.parts.iter().map(|name| part(name)).collect(),
+                        named_by: Some("parts"),
+                    }
+                };
+                let params = read_params(params, ports)?;
+                (format!("{params:?}"), ports(&params))
             }
             "train" => {
-                let dataset = |name| InputPort::new(name, Holds::Dataset, Need::Required);
-                let inputs = |params: &Train| {
+                let ports = |params: &Train| {
                     let full_batch = AtLeast { samples: params.batch, param: "batch" };
-                    Inputs::Fixed(vec![
+                    let dataset = |name| InputPort::new(name, Holds::Dataset, Need::Required);
+                    let inputs = Inputs::Fixed(vec![
                         InputPort { at_least: Some(full_batch), ..dataset("train") },
                         dataset("val"),
                         InputPort::new("model", Holds::Model, Need::Optional),
-                    ])
+                    ]);
+                    fixed(inputs, vec![output("model", Holds::Model), output("history", Holds::File)])
                 };
-                let params = read_params(params, inputs)?;
-                let outputs = vec![output("model", Holds::Model), output("history", Holds::File)];
-                (format!("epochs {} lr {}", params.epochs, params.lr), inputs(&params), outputs)
+                let params = read_params(params, ports)?;
+                (format!("epochs {} lr {}", params.epochs, params.lr), ports(&params))
             }
             _ => {
-                let params: Command = read_params(params, |_| Inputs::Any)?;
-                (params.run, Inputs::Any, vec![output("out", Holds::Directory)])
+                let ports = |_: &Command| fixed(Inputs::Any, vec![output("out", Holds::Directory)]);
+                let params = read_params(params, ports)?;
+                let ports = ports(&params);
+                (params.run, ports)
             }
-        };
-        Ok((stage, Ports { inputs, outputs }))
+        })
     }
 }

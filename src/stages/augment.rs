@@ -105,6 +105,7 @@ impl Stage for Augment {
                 side: self.side(),
                 ..OutputPort::new(DATASET, Holds::Dataset)
             }],
+            named_by: None,
         }
     }
 

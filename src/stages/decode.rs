@@ -57,6 +57,7 @@ impl Stage for Decode {
         Ports {
             inputs: Inputs::Fixed(vec![InputPort::new(ARCHIVE, Holds::File, Need::Required)]),
             outputs: self.parts().iter().map(output).collect(),
+            named_by: Some("unlabeled"),
         }
     }
 

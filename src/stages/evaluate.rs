@@ -123,6 +123,7 @@ impl Stage for Evaluate {
                 output(PREDICTIONS, "predictions.csv"),
                 output(LOGITS, "logits.safetensors"),
             ],
+            named_by: None,
         }
     }
 

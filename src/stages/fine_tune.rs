@@ -87,7 +87,7 @@ impl Check for FineTune {
 impl Stage for FineTune {
     fn ports(&self) -> Ports {
         let inputs = [self.source().port()].into_iter().chain(learn::data_ports(self.batch)).collect();
-        Ports { inputs: Inputs::Fixed(inputs), outputs: learn::outputs() }
+        Ports { inputs: Inputs::Fixed(inputs), outputs: learn::outputs(), named_by: None }
     }
 
     fn params(&self) -> Value {

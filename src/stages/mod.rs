@@ -124,6 +124,29 @@ mod tests {
     }
 
     #[test]
+    fn a_stage_of_wrong_parameters_can_be_asked_for_its_ports() {
+        let values = [
+            json!(null),
+            json!(-1),
+            json!(""),
+            json!("s3://x"),
+            json!([[]]),
+            json!({ "": {} }),
+            json!(1e300),
+        ];
+        for kind in kinds() {
+            let schema = (kind.schema)();
+            for param in schema["properties"].as_object().expect("a map of parameters").keys() {
+                for value in &values {
+                    let read = (kind.read)(&json!({ param: value, "unknown": 1 }));
+                    let refused = read.err().expect("one is unknown");
+                    assert!(refused.ports.inputs.is_some(), "{}.{param}: {value}", kind.name);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn defaults_spelled_out_change_no_key() {
         for kind in kinds() {
             let params = match kind.name {

@@ -82,6 +82,7 @@ impl Stage for Split {
         Ports {
             inputs: Inputs::Fixed(vec![InputPort::new(IMAGES, Holds::Dataset, Need::Required)]),
             outputs: self.parts.keys().map(output).collect(),
+            named_by: Some("parts"),
         }
     }
 

@@ -105,6 +105,7 @@ impl Stage for Synthesize {
                 file_name: Some("stl10_binary.tar.gz".to_owned()),
                 ..OutputPort::new(FILE, Holds::File)
             }],
+            named_by: None,
         }
     }
 

@@ -45,7 +45,11 @@ impl Check for Train {
 
 impl Stage for Train {
     fn ports(&self) -> Ports {
-        Ports { inputs: Inputs::Fixed(learn::data_ports(self.batch).into()), outputs: learn::outputs() }
+        Ports {
+            inputs: Inputs::Fixed(learn::data_ports(self.batch).into()),
+            outputs: learn::outputs(),
+            named_by: None,
+        }
     }
 
     fn params(&self) -> Value {

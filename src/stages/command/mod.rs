@@ -295,7 +295,7 @@ impl Stage for Command {
                 .map(|name| name.display().to_string()),
             ..OutputPort::new(port, if is_directory(path) { Holds::Directory } else { Holds::File })
         };
-        Ports { inputs: Inputs::Any, outputs: self.outs.iter().map(output).collect() }
+        Ports { inputs: Inputs::Any, outputs: self.outs.iter().map(output).collect(), named_by: Some("outs") }
     }
 
     fn params(&self) -> Value {

@@ -131,7 +131,7 @@ impl Stage for Download {
     fn ports(&self) -> Ports {
         let file_name = Source::parse(&self.url).ok().map(|source| source.file_name());
         let output = OutputPort { file_name, ..OutputPort::new(FILE, Holds::File) };
-        Ports { inputs: Inputs::Fixed(vec![]), outputs: vec![output] }
+        Ports { inputs: Inputs::Fixed(vec![]), outputs: vec![output], named_by: None }
     }
 
     fn params(&self) -> Value {
