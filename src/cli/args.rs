@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use super::exit::Failure;
 use super::words::nearest;
-use crate::engine::stage::Device;
-use crate::engine::{Checkout, Experiment, Planner, Question, Registry};
-use crate::pipeline::{Setting, StageId};
+use crate::engine::stage::{Device, Stage};
+use crate::engine::{Checkout, Experiment, Planner, Question, Registry, reject_unreadable_files};
+use crate::graph::Graph;
+use crate::pipeline::{Draft, Setting, StageId};
 use crate::stages;
 use crate::store::Store;
 
@@ -61,19 +62,40 @@ impl Folders {
 impl PipelineArgs {
     /// Reads and checks the pipeline. It is kept until the process ends, which spares taking it apart.
     pub(super) fn open(&self) -> Result<&'static Experiment, Failure> {
-        let registry = Registry::new(&stages::kinds());
-        let experiment = Experiment::open(&self.pipeline, &self.settings, registry);
-        Ok(Box::leak(Box::new(experiment.map_err(Failure::Pipeline)?)))
+        self.open_with(|_, _| {})
     }
 
-    /// Refuses to go on if files that the stages read are not there.
-    pub(super) fn find_files(
+    /// The same for a run of these stages and what they need, or of all if none is named: they have to be there, and the
+    /// files that they read.
+    pub(super) fn open_to_run(
         &self,
-        experiment: &Experiment,
-        stages: &BTreeSet<StageId>,
-    ) -> Result<(), Failure> {
-        let problems = experiment.unreadable_files(stages, &self.folders.data);
-        if problems.is_empty() { Ok(()) } else { Err(Failure::Pipeline(problems)) }
+        stages: &[String],
+        forced: &[String],
+    ) -> Result<&'static Experiment, Failure> {
+        self.open_with(|draft, graph| {
+            for (option, names) in [("--stage", stages), ("--force", forced)] {
+                for name in names.iter().filter(|name| draft.id(name).is_none()).collect::<BTreeSet<_>>() {
+                    draft.reject_name(format!("{option} {name}"), name);
+                }
+            }
+            let with_needs =
+                |id: StageId| graph.map(|graph| graph.ancestors(id)).into_iter().flatten().chain([id]);
+            let selection = if stages.is_empty() {
+                (0..draft.stage_count()).map(StageId).collect()
+            } else {
+                stages.iter().filter_map(|name| draft.id(name)).flat_map(with_needs).collect()
+            };
+            reject_unreadable_files(draft, &selection, &self.folders.data);
+        })
+    }
+
+    fn open_with(
+        &self,
+        more: impl FnOnce(&mut Draft<Box<dyn Stage>>, Option<&Graph>),
+    ) -> Result<&'static Experiment, Failure> {
+        let registry = Registry::new(&stages::kinds());
+        let experiment = Experiment::open_with(&self.pipeline, &self.settings, registry, more);
+        Ok(Box::leak(Box::new(experiment.map_err(Failure::Pipeline)?)))
     }
 
     /// The question whether anything is left to do, for memory to answer.

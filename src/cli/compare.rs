@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::cache::Folder;
 use super::exit::Failure;
 use super::runs::{Run, find, logged, unfinished};
 use super::words::{figure, table};
@@ -20,16 +20,15 @@ pub(super) struct Args {
     /// Runs as `stlpipe runs` names them, such as `ver_2_3~1`; a pipeline's name or file is its newest run.
     #[arg(required = true, num_args = 2.., value_name = "RUN")]
     runs: Vec<String>,
-    /// The store of all results.
-    #[arg(long, value_name = "DIR", default_value = "cache")]
-    cache: PathBuf,
+    #[command(flatten)]
+    folder: Folder,
     /// Print one JSON document.
     #[arg(long)]
     pub json: bool,
 }
 
 pub(super) fn compare(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-    let store = Store::open(&args.cache)?;
+    let store = args.folder.store()?;
     let all = logged(&store)?;
     let runs = args.runs.iter().map(|text| find(&all, text)).collect::<Result<Vec<&Run>, Failure>>()?;
     let sides: Vec<Side> = runs.iter().map(|run| Side::of(run, &store)).collect();

@@ -26,6 +26,9 @@ pub(super) struct Args {
     /// The file or directory to write; `-` writes a file to standard output.
     #[arg(short, long, value_name = "PATH")]
     output: PathBuf,
+    /// Replace a file that is there.
+    #[arg(long)]
+    force: bool,
     /// Where there is no up-to-date result, take the last good one, from whatever params and inputs.
     #[arg(long)]
     last: bool,
@@ -35,6 +38,7 @@ pub(super) fn get(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
     let experiment = args.pipeline.open()?;
     has_a_folder(&args.output)?;
     let store = args.pipeline.folders.store()?;
+    is_outside(&args.output, &store)?;
     let _kept = store.keep_from_collection();
     let target = target::find(experiment, &args.artifact)?;
     let port = target.only_port(experiment)?;
@@ -58,8 +62,11 @@ pub(super) fn get(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
             return Err(Failure::Usage(format!("{}: is a directory; name a file", args.output.display())));
         }
         Form::File if args.output.is_file() => {
-            may_be_replaced(&args.output, experiment.pipeline.files().map(|(path, _)| path))?;
+            may_be_replaced(&args.output, experiment.pipeline.files().map(|(path, _)| path), args.force)?;
             replace(&store, &artifact.files[""].digest, &args.output)?;
+        }
+        Form::File if args.output.is_symlink() && !args.output.exists() => {
+            return Err(Failure::Usage(format!("{}: {IS_A_LINK}", args.output.display())));
         }
         Form::File => copy(&store, &artifact.files[""].digest, &args.output)?,
         Form::Directory if args.output.exists() => {
@@ -88,13 +95,34 @@ fn has_a_folder(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Refuses files that nobody means: what a link leads to, perhaps into the store, and those the pipeline is read from.
-fn may_be_replaced<'a>(path: &Path, pipeline: impl Iterator<Item = &'a Path>) -> Result<(), Failure> {
+/// Refuses a path in the store, whose files are stlpipe's alone.
+fn is_outside(path: &Path, store: &Store) -> Result<(), Failure> {
+    // The folder of a plain name, and of standard output, is the one to run in.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (folder.canonicalize(), store.root().canonicalize()) {
+        (Ok(folder), Ok(root)) if folder.starts_with(&root) && path.as_os_str() != "-" => {
+            Err(Failure::Usage(format!("{}: lies in the cache; name a path elsewhere", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+const IS_A_LINK: &str = "is a link; remove it, or name another file";
+
+/// Refuses files that nobody means: what a link leads to, perhaps into the store, those the pipeline is read from, and
+/// without force every other.
+fn may_be_replaced<'a>(
+    path: &Path,
+    pipeline: impl Iterator<Item = &'a Path>,
+    force: bool,
+) -> Result<(), Failure> {
     let mut pipeline = pipeline.filter_map(|file| file.canonicalize().ok());
     let problem = if path.is_symlink() {
-        "is a link; remove it, or name another file"
+        IS_A_LINK
     } else if path.canonicalize().is_ok_and(|path| pipeline.any(|file| file == path)) {
         "is a file of the pipeline; name another file"
+    } else if !force {
+        "exists already; --force replaces it"
     } else {
         return Ok(());
     };

@@ -65,14 +65,13 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
     {
         return nothing_to_do(args, &pipeline, settled, started, out);
     }
-    let experiment = args.pipeline.open()?;
+    let experiment = args.pipeline.open_to_run(&args.stages, &args.forced)?;
     let selection = selection(args, experiment)?;
     let forced = find_stages(experiment, &args.forced)?;
     if let Some(left_out) = forced.iter().find(|id| !selection.contains(id)) {
         let name = &experiment.pipeline.stage(*left_out).name;
         return Err(Failure::Usage(format!("--force {name}: --stage leaves that stage out")));
     }
-    args.pipeline.find_files(experiment, &selection)?;
     let planner = Planner::new(experiment, &store, found.device, forced.into_iter().collect());
     if args.dry_run {
         status::print(&experiment.pipeline.name, &planner.plan(&selection), args.json, out)?;

@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::cache::Folder;
 use super::exit::Failure;
 use super::words::{age, count, duration, figure, nearest, table};
 use crate::engine::{Experiment, Registry};
@@ -23,21 +24,21 @@ const TELLING: [&str; 2] = ["accuracy", "val_accuracy"];
 pub(super) struct Args {
     /// Only runs of this pipeline, by its file or its name.
     pipeline: Option<String>,
-    /// The store of all results.
-    #[arg(long, value_name = "DIR", default_value = "cache")]
-    cache: PathBuf,
+    #[command(flatten)]
+    folder: Folder,
     /// Print one JSON document.
     #[arg(long)]
     pub json: bool,
 }
 
 pub(super) fn runs(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-    let store = Store::open(&args.cache)?;
+    let store = args.folder.store()?;
+    let cache = &args.folder.cache;
     let mut runs = listed(&store)?;
     if let Some(text) = &args.pipeline {
         let name = pipeline_name(text)?;
         if !runs.iter().any(|run| run.pipeline() == name) {
-            return Err(Failure::Usage(no_run(&name, &runs, &args.cache)));
+            return Err(Failure::Usage(no_run(&name, &runs, cache)));
         }
         runs.retain(|run| run.pipeline() == name);
     }
@@ -49,7 +50,7 @@ pub(super) fn runs(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure
     let mut rows = vec![["RUN", "ENDED", "TOOK", "RAN", "REUSED", "METRICS"].map(str::to_owned).to_vec()];
     rows.extend(runs.iter().map(|run| run.row(&store)));
     if runs.is_empty() {
-        writeln!(out, "no runs in {}", args.cache.display())?;
+        writeln!(out, "no runs in {}", cache.display())?;
     } else {
         write!(out, "{}", table(&rows))?;
     }

@@ -32,10 +32,8 @@ pub(super) fn status(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failu
         print_settled(&pipeline, &settled, args.json, out)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let experiment = args.pipeline.open()?;
-    let everything = experiment.everything();
-    args.pipeline.find_files(experiment, &everything)?;
-    let plan = look(experiment, &store, device).plan(&everything);
+    let experiment = args.pipeline.open_to_run(&[], &[])?;
+    let plan = look(experiment, &store, device).plan(&experiment.everything());
     print(&experiment.pipeline.name, &plan, args.json, out)?;
     // The process ends here, which is quicker than taking the plan apart.
     std::mem::forget(plan);

@@ -217,8 +217,17 @@ impl<'a> Explainer<'a> {
             return Reason::Idle { field, old: old.unwrap_or_default() };
         }
         let was_given = if old.is_none() { in_json(&json!(earlier.origins.params)) } else { None };
-        let old = old.or(was_given.filter(|was| new.as_ref() != Some(was)));
-        Reason::Param { field, old, new: new.or(given), place: pipeline.place(&decl.name, param) }
+        let mut place = pipeline.place(&decl.name, param);
+        if let Some(value) = was_given.as_ref().filter(|was| new.as_ref() == Some(was)) {
+            return Reason::Counts { field, value: value.clone(), place };
+        }
+        let (mut old, mut new) = (old.or(was_given), new.or(given));
+        if param.len() == 1 {
+            // Without a default a parameter that is left out is null.
+            [&mut old, &mut new].into_iter().for_each(|value| drop(value.take_if(|value| value == "null")));
+            place = place.or_else(|| pipeline.place_of_stage(&decl.name).filter(|_| new.is_none()));
+        }
+        Reason::Param { field, old, new, place }
     }
 
     /// How a file outside the store differs: by where it is, if the parameter that names it was edited, or else by

@@ -36,6 +36,7 @@ pub use event::{Detail, Event, Observer, StageEvent};
 pub use keep::peak_memory;
 pub use key::{DeviceClass, Difference, KeyParts};
 pub use outlook::{GoesOn, Outlook};
+pub use outside::reject_unreadable_files;
 pub use past::Earlier;
 pub use planner::{Decision, Plan, Planner, Verdict};
 pub use reason::{Cause, Causes, FileChange, InputChange, Reason};
@@ -45,7 +46,7 @@ pub use state::{Signal, State};
 pub use unchanged::{Question, Settled};
 
 use crate::graph::{self, Graph};
-use crate::pipeline::{Pipeline, Problems, Setting, StageId};
+use crate::pipeline::{Draft, Pipeline, Problems, Setting, StageId};
 use crate::store::Origins;
 use stage::Stage;
 
@@ -65,7 +66,20 @@ impl Experiment {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn open(path: &Path, settings: &[Setting], registry: Registry) -> Result<Experiment, Problems> {
-        let (pipeline, graph) = graph::load(path, settings, &registry)?;
+        Experiment::open_with(path, settings, registry, |_, _| {})
+    }
+
+    /// The same, with what `more` finds besides; it gets the graph unless there are cycles.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn open_with(
+        path: &Path,
+        settings: &[Setting],
+        registry: Registry,
+        more: impl FnOnce(&mut Draft<Box<dyn Stage>>, Option<&Graph>),
+    ) -> Result<Experiment, Problems> {
+        let (pipeline, graph) = graph::load(path, settings, &registry, more)?;
         Ok(Experiment { pipeline, graph, registry })
     }
 

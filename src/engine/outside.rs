@@ -9,37 +9,39 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::Experiment;
-use crate::pipeline::{Place, Problem, Problems, StageId};
+use super::stage::Stage;
+use crate::pipeline::{Draft, Place, StageId, StageName};
+
+/// Reports what the selected stages read and cannot be read, as problems of the parameters that name it. What is missing
+/// below `made`, where links to results are, is no problem yet: another pipeline or stage may make it first.
+pub fn reject_unreadable_files(
+    draft: &mut Draft<Box<dyn Stage>>,
+    selection: &BTreeSet<StageId>,
+    made: &Path,
+) {
+    let made = std::path::absolute(made).unwrap_or_else(|_| made.to_owned());
+    let may_come = |path: &Path| std::path::absolute(path).is_ok_and(|path| path.starts_with(&made));
+    let mut unreadable = Vec::new();
+    let is_selected = |name: &StageName| draft.id(name.as_str()).is_some_and(|id| selection.contains(&id));
+    for decl in draft.readable().iter().filter(|decl| !decl.stage.is_closed() && is_selected(&decl.name)) {
+        for path in decl.stage.identity().files.into_values().filter(|path| !may_come(path)) {
+            if let Some(what) = fault(&path) {
+                let param = param_naming(&decl.stage.origins(), &path).unwrap_or_default();
+                unreadable.push((decl.name.clone(), param, path, what));
+            }
+        }
+    }
+    for (stage, param, path, what) in unreadable {
+        let steps: Vec<&str> = param.iter().map(String::as_str).collect();
+        let message = format!("stage `{stage}` reads `{}`, {what}", path.display());
+        let problem = draft.reject_param(&stage, &steps, message);
+        if path.is_relative() {
+            problem.note("a relative path counts from the directory you run in");
+        }
+    }
+}
 
 impl Experiment {
-    /// What the selected stages read and cannot be read, as problems of the parameters that name it. What is missing
-    /// below `made`, where links to results are, is no problem yet: another pipeline or stage may make it first.
-    #[must_use]
-    pub fn unreadable_files(&self, selection: &BTreeSet<StageId>, made: &Path) -> Problems {
-        let stages =
-            selection.iter().map(|id| self.pipeline.stage(*id)).filter(|decl| !decl.stage.is_closed());
-        let made = std::path::absolute(made).unwrap_or_else(|_| made.to_owned());
-        let may_come = |path: &Path| std::path::absolute(path).is_ok_and(|path| path.starts_with(&made));
-        let problems = stages.flat_map(|decl| {
-            let files = decl.stage.identity().files.into_values();
-            files
-                .filter(|path| !may_come(path))
-                .filter_map(|path| {
-                    let what = fault(&path)?;
-                    let param = param_naming(&decl.stage.origins(), &path).unwrap_or_default();
-                    let steps: Vec<&str> = param.iter().map(String::as_str).collect();
-                    let message = format!("stage `{}` reads `{}`, {what}", decl.name, path.display());
-                    let mut problem: Problem = self.pipeline.problem(&decl.name, &steps, message);
-                    if path.is_relative() {
-                        problem.note("a relative path counts from the directory you run in");
-                    }
-                    Some(problem)
-                })
-                .collect::<Vec<_>>()
-        });
-        problems.collect()
-    }
-
     /// Where the parameter stands that names a file.
     pub(super) fn place_of_file(&self, id: StageId, path: &Path) -> Option<Place> {
         let decl = self.pipeline.stage(id);

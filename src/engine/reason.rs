@@ -21,7 +21,7 @@ pub enum Reason {
         old: Option<String>,
         /// The new value in JSON; `None` if it has none.
         new: Option<String>,
-        /// Where the new value stands, unless it is a default.
+        /// Where the new value stands, unless it is a default; the stage, if the parameter was removed from it.
         place: Option<Place>,
     },
     /// An entry of a parameter has another name and the same value.
@@ -30,6 +30,15 @@ pub enum Reason {
         old: String,
         /// The same with its new name.
         new: String,
+        /// Where that stands.
+        place: Option<Place>,
+    },
+    /// A parameter is given as before and counts now, because another that stood for it is gone.
+    Counts {
+        /// The stage and the parameter's path, such as `archive.url`.
+        field: String,
+        /// Its value in JSON.
+        value: String,
         /// Where that stands.
         place: Option<Place>,
     },
@@ -171,6 +180,9 @@ impl fmt::Display for Reason {
                 }
             }
             Reason::Renamed { old, new, place } => write!(f, "{old} -> {new}{}", At(place.as_ref())),
+            Reason::Counts { field, value, place } => {
+                write!(f, "{field} counts now: {value}{}", At(place.as_ref()))
+            }
             Reason::Idle { field, old } => write!(f, "{field} no longer counts, was {old}"),
             Reason::Kind { stage, old, new, place } => {
                 write!(f, "{stage} uses {old} -> {new}{}", At(place.as_ref()))
@@ -235,6 +247,7 @@ impl fmt::Display for Cause {
             Some(
                 reason @ (Reason::Param { .. }
                 | Reason::Renamed { .. }
+                | Reason::Counts { .. }
                 | Reason::Idle { .. }
                 | Reason::Kind { .. }),
             ) => write!(f, "{reason}"),

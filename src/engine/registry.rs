@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::stage::{Stage, StageKind};
-use crate::pipeline::{Catalogue, Complaint, Ports};
+use crate::pipeline::{Catalogue, Ports, Refusal};
 
 /// The stage kinds that pipelines may use.
 #[derive(Clone)]
@@ -44,7 +44,7 @@ impl Catalogue for Registry {
         self.kinds.iter().map(|kind| kind.name).collect()
     }
 
-    fn read(&self, kind: &str, params: &Value) -> Result<(Box<dyn Stage>, Ports), Vec<Complaint>> {
+    fn read(&self, kind: &str, params: &Value) -> Result<(Box<dyn Stage>, Ports), Refusal> {
         let stage = (self.kind(kind).read)(params)?;
         let ports = stage.ports();
         Ok((stage, ports))

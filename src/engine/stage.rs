@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use crate::pipeline::{AtLeast, Complaint, Holds, InputPort, Inputs, Need, OutputPort, Ports, Side};
+pub use crate::pipeline::{
+    AtLeast, Complaint, Holds, InputPort, Inputs, Need, OutputPort, Ports, Refusal, Side,
+};
+use crate::pipeline::{Check, read_params};
 
 /// A kind of stage: what `uses:` names.
 pub struct StageKind {
@@ -24,11 +28,21 @@ pub struct StageKind {
 }
 
 /// Makes a stage of its `with:` block.
-pub type ReadParams = fn(&Value) -> Result<Box<dyn Stage>, Vec<Complaint>>;
+pub type ReadParams = fn(&Value) -> Result<Box<dyn Stage>, Refusal>;
+
+/// What makes a stage of a type of its `with:` block.
+///
+/// # Errors
+/// All that is wrong with that.
+pub fn read_stage<S: Stage + Check + DeserializeOwned + 'static>(
+    params: &Value,
+) -> Result<Box<dyn Stage>, Refusal> {
+    Ok(Box::new(read_params(params, S::ports)?))
+}
 
 /// A stage whose parameters have been read and checked.
 pub trait Stage: Send + Sync {
-    /// Its ports under these parameters.
+    /// Its ports under these parameters; asked even if something is wrong with some.
     fn ports(&self) -> Ports;
 
     /// All its parameters with defaults filled in, for people to look at.

@@ -37,7 +37,7 @@ const ALL: StageKind = StageKind {
     read: |params| read(params, Cost::AllCores),
 };
 
-fn read(params: &Value, cost: Cost) -> Result<Box<dyn Stage>, Vec<stage::Complaint>> {
+fn read(params: &Value, cost: Cost) -> Result<Box<dyn Stage>, stage::Refusal> {
     Ok(Box::new(Speak { text: params["text"].as_str().unwrap_or("").to_owned(), cost }))
 }
 
@@ -47,7 +47,7 @@ static ON_ALL_CORES: AtomicUsize = AtomicUsize::new(0);
 impl Stage for Speak {
     fn ports(&self) -> Ports {
         let output = OutputPort::new("out", Holds::File);
-        Ports { inputs: Inputs::Any, outputs: vec![output] }
+        Ports { inputs: Inputs::Any, outputs: vec![output], named_by: None }
     }
 
     fn params(&self) -> Value {

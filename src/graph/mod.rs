@@ -9,9 +9,10 @@ use std::path::Path;
 pub use export::{dot, mermaid, text};
 pub use order::Graph;
 
-use crate::pipeline::{self, Catalogue, Pipeline, Problems, Setting};
+use crate::pipeline::{self, Catalogue, Draft, Pipeline, Problems, Setting};
 
-/// Reads a pipeline file, checks it whole, and puts its stages in order.
+/// Reads a pipeline file, checks it whole, and puts its stages in order. `more` reports what else is wrong with it, and
+/// gets the order unless there are cycles.
 ///
 /// # Errors
 /// Everything that is wrong with the pipeline, cycles included.
@@ -19,16 +20,20 @@ pub fn load<C: Catalogue>(
     path: &Path,
     settings: &[Setting],
     catalogue: &C,
+    more: impl FnOnce(&mut Draft<C::Stage>, Option<&Graph>),
 ) -> Result<(Pipeline<C::Stage>, Graph), Problems> {
     let mut draft = pipeline::read(path, settings, catalogue);
-    match Graph::new(draft.stage_count(), draft.links()) {
-        Ok(graph) => Ok((draft.finish()?, graph)),
+    let graph = match Graph::new(draft.stage_count(), draft.links()) {
+        Ok(graph) => Some(graph),
         Err(cycles) => {
-            for cycle in &cycles {
-                draft.reject_cycle(cycle);
-            }
-            Err(draft.into_problems())
+            cycles.iter().for_each(|cycle| draft.reject_cycle(cycle));
+            None
         }
+    };
+    more(&mut draft, graph.as_ref());
+    match graph {
+        Some(graph) => Ok((draft.finish()?, graph)),
+        None => Err(draft.into_problems()),
     }
 }
 
@@ -63,7 +68,7 @@ stages:
         let path = folder.path().join("p.yaml");
         fs::write(&path, text).unwrap();
         let shorten = |problems: Problems| problems.to_string().replace(path.to_str().unwrap(), "p.yaml");
-        super::load(&path, &[], &FewKinds).map_err(shorten)
+        super::load(&path, &[], &FewKinds, |_, _| {}).map_err(shorten)
     }
 
     #[test]

@@ -18,7 +18,52 @@ pub trait Catalogue {
     ///
     /// # Panics
     /// If `kind` is none of [`Catalogue::kinds`].
-    fn read(&self, kind: &str, params: &Value) -> Result<(Self::Stage, Ports), Vec<Complaint>>;
+    fn read(&self, kind: &str, params: &Value) -> Result<(Self::Stage, Ports), Refusal>;
+}
+
+/// Why parameters were refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// All that is wrong with them.
+    pub complaints: Vec<Complaint>,
+    /// The ports of the stage in spite of that.
+    pub ports: KnownPorts,
+}
+
+/// Ports as far as they do not depend on parameters that are wrong.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownPorts {
+    /// What the stage reads, if that is known.
+    pub inputs: Option<Inputs>,
+    /// What the stage makes, if that is known.
+    pub outputs: Option<Vec<OutputPort>>,
+}
+
+impl Refusal {
+    /// Of parameters that would give these ports with stand-ins in place of what is wrong. What a parameter says of
+    /// ports counts only if it is given, and right.
+    pub(super) fn new(params: &Value, complaints: Vec<Complaint>, ports: Option<Ports>) -> Refusal {
+        let is_right = |param: &str| {
+            let is_about_it =
+                |complaint: &Complaint| complaint.path.first().is_some_and(|step| step == param);
+            params.get(param).is_some() && !complaints.iter().any(is_about_it)
+        };
+        let Some(Ports { mut inputs, outputs, named_by }) = ports else {
+            return Refusal { complaints, ports: KnownPorts::default() };
+        };
+        if let Inputs::Fixed(ports) = &mut inputs {
+            for port in ports {
+                port.at_least = port.at_least.filter(|least| is_right(least.param));
+                port.least_side = None;
+                if matches!(port.need, Need::Or(_)) {
+                    port.need = Need::Optional;
+                }
+            }
+        }
+        let unsized_port = |port| OutputPort { samples: None, side: None, ..port };
+        let outputs = named_by.is_none_or(is_right).then(|| outputs.into_iter().map(unsized_port).collect());
+        Refusal { complaints, ports: KnownPorts { inputs: Some(inputs), outputs } }
+    }
 }
 
 /// The input and output ports of one stage; outputs may depend on its parameters.
@@ -28,6 +73,8 @@ pub struct Ports {
     pub inputs: Inputs,
     /// What the stage makes. If there is only one, `in: { x: stage }` means it without naming the port.
     pub outputs: Vec<OutputPort>,
+    /// The parameter that names the outputs, if one does.
+    pub named_by: Option<&'static str>,
 }
 
 /// The input side of [`Ports`].

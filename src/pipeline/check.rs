@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::catalogue::{Catalogue, Complaint, Ports};
+use super::catalogue::{Catalogue, Complaint, Inputs, KnownPorts, OutputPort, Ports, Refusal};
 use super::checked::{StageDecl, StageId};
 use super::draft::Draft;
 use super::layers::kind_of;
@@ -21,16 +21,34 @@ pub(super) struct Candidate<S> {
     pub name: StageName,
     /// Its `in:` block.
     pub bindings: Map<String, Value>,
-    /// What its `uses:` and `with:` say, unless something is wrong with them.
-    pub read: Option<Read<S>>,
+    /// What its `uses:` and `with:` say; if something is wrong with them, the ports that it has in any case.
+    pub read: Result<Read<S>, KnownPorts>,
 }
 
 /// A stage whose parameters were read.
 pub(super) struct Read<S> {
     kind: String,
     params: Value,
-    pub ports: Ports,
+    ports: Ports,
     stage: S,
+}
+
+impl<S> Candidate<S> {
+    /// What it reads, as far as that is known.
+    pub fn inputs(&self) -> Option<&Inputs> {
+        match &self.read {
+            Ok(read) => Some(&read.ports.inputs),
+            Err(known) => known.inputs.as_ref(),
+        }
+    }
+
+    /// What it makes, as far as that is known.
+    pub fn outputs(&self) -> Option<&[OutputPort]> {
+        match &self.read {
+            Ok(read) => Some(&read.ports.outputs),
+            Err(known) => known.outputs.as_deref(),
+        }
+    }
 }
 
 /// Checks a whole document.
@@ -56,7 +74,11 @@ pub(super) fn check<C: Catalogue>(
     for (name, body) in stages(document.remove("stages"), &mut report) {
         let mut body = stage_body(&name, body, &mut report);
         let is_void = report.is_void(&name);
-        let read = if is_void { None } else { read(&name, &mut body, catalogue, &kinds, &mut report) };
+        let read = if is_void {
+            Err(KnownPorts::default())
+        } else {
+            read(&name, &mut body, catalogue, &kinds, &mut report)
+        };
         let bindings = if is_void { Map::new() } else { bindings(&name, &mut body, &mut report) };
         draft.ids.insert(StageName::new(&name), StageId(candidates.len()));
         candidates.push(Candidate { name: StageName::new(&name), bindings, read });
@@ -66,7 +88,7 @@ pub(super) fn check<C: Catalogue>(
     draft.names = candidates.iter().map(|candidate| candidate.name.clone()).collect();
     draft.links = links;
     let sound = candidates.into_iter().zip(inputs).filter_map(|(Candidate { name, read, .. }, inputs)| {
-        let Read { kind, params, ports, stage } = read?;
+        let Read { kind, params, ports, stage } = read.ok()?;
         Some(StageDecl { name, kind, inputs, params, ports, stage })
     });
     draft.stages = sound.collect();
@@ -124,7 +146,7 @@ fn read<C: Catalogue>(
     catalogue: &C,
     kinds: &[&str],
     report: &mut Report,
-) -> Option<Read<C::Stage>> {
+) -> Result<Read<C::Stage>, KnownPorts> {
     let path = ["stages", name, "uses"];
     let kind = match body.remove("uses") {
         Some(Value::String(kind)) => kind,
@@ -134,17 +156,17 @@ fn read<C: Catalogue>(
                     .key(&path[..2], format!("stage `{name}` does not say what it `uses`"))
                     .hint(one_of(kinds));
             }
-            return None;
+            return Err(KnownPorts::default());
         }
         Some(other) => {
             report.value(&path, format!("`uses` names a kind of stage, and this is {}", kind_of(&other)));
-            return None;
+            return Err(KnownPorts::default());
         }
     };
     if !kinds.contains(&kind.as_str()) {
         let hint = did_you_mean(&kind, kinds.iter().copied()).or_else(|| one_of(kinds));
         report.value(&path, format!("there is no kind of stage `{kind}`")).hint(hint);
-        return None;
+        return Err(KnownPorts::default());
     }
     let params = match body.remove("with").unwrap_or_default() {
         Value::Null => Value::Object(Map::new()),
@@ -152,17 +174,17 @@ fn read<C: Catalogue>(
         other => {
             let message = format!("`with` is a map of parameters, and this is {}", kind_of(&other));
             report.value(&["stages", name, "with"], message);
-            return None;
+            return Err(KnownPorts::default());
         }
     };
     match catalogue.read(&kind, &params) {
-        Ok((stage, ports)) => Some(Read { kind, params, ports, stage }),
-        Err(complaints) => {
+        Ok((stage, ports)) => Ok(Read { kind, params, ports, stage }),
+        Err(Refusal { complaints, ports }) => {
             for Complaint { path, message, hint } in complaints {
                 let path = ["stages", name, "with"].into_iter().chain(path.iter().map(String::as_str));
                 report.key(&path.collect::<Vec<_>>(), message).hint(hint);
             }
-            None
+            Err(ports)
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::catalogue::Ports;
 use super::names::StageName;
-use super::problem::{Place, Problem};
+use super::problem::Place;
 use super::report::Sources;
 
 /// A checked pipeline.
@@ -110,16 +110,16 @@ impl<S> Pipeline<S> {
         (4..=path.len()).rev().find_map(|length| self.sources.place(&path[..length]))
     }
 
-    /// What is wrong with a parameter for a reason that is found outside the file, told like every other problem.
-    #[must_use]
-    pub fn problem(&self, stage: &StageName, path: &[&str], message: impl Into<String>) -> Problem {
-        self.sources.problem(&[&["stages", stage.as_str(), "with"], path].concat(), message.into())
-    }
-
     /// Where it is written which output an input takes.
     #[must_use]
     pub fn place_of_input(&self, stage: &StageName, port: &str) -> Option<Place> {
         self.sources.place(&["stages", stage.as_str(), "in", port])
+    }
+
+    /// Where a stage begins.
+    #[must_use]
+    pub fn place_of_stage(&self, stage: &StageName) -> Option<Place> {
+        self.sources.place(&["stages", stage.as_str()])
     }
 
     /// Where it is written of which kind a stage is.

@@ -1,12 +1,12 @@
-//! A pipeline on its way: read and checked but for cycles, which the graph finds and reports here, so that all
-//! problems come out together.
+//! A pipeline on its way: read and checked but for what others find and report here, such as cycles and missing files, so
+//! that all problems come out together.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::checked::{Link, Pipeline, StageDecl, StageId};
-use super::names::StageName;
-use super::problem::Problems;
+use super::names::{StageName, did_you_mean};
+use super::problem::{Problem, Problems};
 use super::report::Report;
 
 /// What could be read of a pipeline, and all that was wrong with the rest.
@@ -45,10 +45,35 @@ impl<S> Draft<S> {
         self.names.len()
     }
 
+    /// The position of a stage, sound or not.
+    #[must_use]
+    pub fn id(&self, name: &str) -> Option<StageId> {
+        self.ids.get(name).copied()
+    }
+
+    /// The stages that could be read, whatever may be wrong with their inputs.
+    #[must_use]
+    pub fn readable(&self) -> &[StageDecl<S>] {
+        &self.stages
+    }
+
     /// Which stage reads from which, as far as the file is clear about it.
     #[must_use]
     pub fn links(&self) -> &[Link] {
         &self.links
+    }
+
+    /// Reports what is wrong with a parameter for a reason that is found outside the file.
+    pub fn reject_param(&mut self, stage: &StageName, path: &[&str], message: String) -> &mut Problem {
+        self.report.value(&[&["stages", stage.as_str(), "with"], path].concat(), message)
+    }
+
+    /// Reports an argument that names a stage which there is not; of a file that could not be read nobody knows.
+    pub fn reject_name(&mut self, argument: String, name: &str) {
+        if !self.names.is_empty() {
+            let hint = did_you_mean(name, self.names.iter().map(StageName::as_str));
+            self.report.argument(argument, format!("no stage is named `{name}`")).hint(hint);
+        }
     }
 
     /// Reports links that lead from a stage back to itself.

@@ -26,7 +26,10 @@ mod yaml;
 
 use std::path::Path;
 
-pub use catalogue::{AtLeast, Catalogue, Complaint, Holds, InputPort, Inputs, Need, OutputPort, Ports, Side};
+pub use catalogue::{
+    AtLeast, Catalogue, Complaint, Holds, InputPort, Inputs, KnownPorts, Need, OutputPort, Ports, Refusal,
+    Side,
+};
 pub use checked::{Link, Pipeline, Source, StageDecl, StageId};
 pub use draft::Draft;
 pub use names::{NAME_RULE, StageName, is_name};

@@ -4,7 +4,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::catalogue::Complaint;
+use super::catalogue::{Complaint, Ports, Refusal};
 use super::fault::{Fault, Mistake};
 use super::names::did_you_mean;
 use super::param::Param;
@@ -22,13 +22,24 @@ pub trait Check {
     }
 }
 
-/// Reads parameters, whose struct should refuse unknown fields. A missing `with:` reads like an empty one.
-///
-/// After each mistake a stand-in takes the place of the wrong or missing value, and reading starts again.
+/// Reads parameters, whose struct should refuse unknown fields. A missing `with:` reads like an empty one. `ports` says
+/// which ports a stage of these parameters has, and is asked if they are refused; then some are stand-ins.
 ///
 /// # Errors
 /// Every unknown, missing and mistyped parameter, and what [`Check`] complains about in the others.
-pub fn read_params<T: DeserializeOwned + Check>(params: &Value) -> Result<T, Vec<Complaint>> {
+pub fn read_params<T: DeserializeOwned + Check>(
+    params: &Value,
+    ports: impl FnOnce(&T) -> Ports,
+) -> Result<T, Refusal> {
+    match read(params) {
+        (Some(read), complaints) if complaints.is_empty() => Ok(read),
+        (read, complaints) => Err(Refusal::new(params, complaints, read.as_ref().map(ports))),
+    }
+}
+
+/// What could be read, and all that is wrong. After each mistake a stand-in takes the place of the wrong or missing value,
+/// and reading starts again.
+fn read<T: DeserializeOwned + Check>(params: &Value) -> (Option<T>, Vec<Complaint>) {
     const MOST_MISTAKES: usize = 100;
     let mut param = match params {
         Value::Null => Param::Map(vec![]),
@@ -45,7 +56,7 @@ pub fn read_params<T: DeserializeOwned + Check>(params: &Value) -> Result<T, Vec
                     let of_originals = |wrong: &Complaint| param.is_original(&wrong.path);
                     complaints.extend(read.check().into_iter().filter(of_originals));
                 }
-                return if complaints.is_empty() { Ok(read) } else { Err(complaints) };
+                return (Some(read), complaints);
             }
             Err(fault) => {
                 if !param.explains(&fault) {
@@ -57,7 +68,7 @@ pub fn read_params<T: DeserializeOwned + Check>(params: &Value) -> Result<T, Vec
             }
         }
     }
-    Err(complaints)
+    (None, complaints)
 }
 
 fn complaint(fault: &Fault) -> Complaint {
@@ -94,6 +105,7 @@ fn nearest_or_all(name: &str, known: &[&str]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::catalogue::Inputs;
     use super::*;
     use proptest::prelude::*;
     use serde::Deserialize;
@@ -168,12 +180,17 @@ mod tests {
         }
     }
 
+    fn read_params(params: &Value) -> Result<Training, Vec<Complaint>> {
+        let ports = |_: &Training| Ports { inputs: Inputs::Any, outputs: vec![], named_by: None };
+        super::read_params(params, ports).map_err(|refused| refused.complaints)
+    }
+
     fn complaints(params: &Value) -> String {
         let told = |complaint: Complaint| {
             let hint = complaint.hint.map_or(String::new(), |hint| format!(" ({hint})"));
             format!("[{}] {}{hint}", complaint.path.join("."), complaint.message)
         };
-        let complaints = read_params::<Training>(params).unwrap_err();
+        let complaints = read_params(params).unwrap_err();
         complaints.into_iter().map(told).collect::<Vec<_>>().join("\n")
     }
 
@@ -181,7 +198,7 @@ mod tests {
     fn right_parameters_are_read_with_their_defaults() {
         let params = json!({ "epochs": 3, "lr": 1, "model": "custom_net",
             "transforms": [{ "rotate": 45 }, "flip", { "color-jitter": [0.1, 0.2, 0.3, 0.4] }] });
-        let read: Training = read_params(&params).unwrap();
+        let read = read_params(&params).unwrap();
         let transforms =
             vec![Transform::Rotate(45.0), Transform::Flip, Transform::ColorJitter([0.1, 0.2, 0.3, 0.4])];
         let model = Model::CustomNet;
@@ -204,7 +221,7 @@ mod tests {
     fn a_choice_whose_parameters_have_defaults_may_stand_alone() {
         let params = |blur: Value| json!({ "epochs": 1, "lr": 1, "model": "lenet", "transforms": [blur] });
         for (blur, radius) in [(json!("blur"), 0.0), (json!({ "blur": { "radius": 2 } }), 2.0)] {
-            let read: Training = read_params(&params(blur)).unwrap();
+            let read = read_params(&params(blur)).unwrap();
             assert_eq!(read.transforms, [Transform::Blur { radius }]);
         }
         insta::assert_snapshot!(complaints(&params(json!({ "blur": { "radius": "wide", "radios": 1 } }))), @r#"
@@ -308,7 +325,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_value_is_refused_without_a_reason(value in any_value()) {
-            if let Err(complaints) = read_params::<Training>(&value) {
+            if let Err(complaints) = read_params(&value) {
                 prop_assert!(!complaints.is_empty());
             }
         }

@@ -20,6 +20,8 @@ pub enum Place {
     WholeFile(PathBuf),
     /// In a `--set`, given here without the flag.
     Setting(String),
+    /// In another argument, given here whole.
+    Argument(String),
 }
 
 impl fmt::Display for Place {
@@ -28,6 +30,7 @@ impl fmt::Display for Place {
             Place::File { path, line, column } => write!(f, "{}:{line}:{column}", path.display()),
             Place::WholeFile(path) => write!(f, "{}", path.display()),
             Place::Setting(text) => write!(f, "--set {text}"),
+            Place::Argument(text) => f.write_str(text),
         }
     }
 }

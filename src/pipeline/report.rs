@@ -78,6 +78,11 @@ impl Report {
         self.add(problem(Place::Setting(setting.text.clone()), None, message.into()))
     }
 
+    /// Reports what is wrong with another argument.
+    pub fn argument(&mut self, argument: String, message: impl Into<String>) -> &mut Problem {
+        self.add(problem(Place::Argument(argument), None, message.into()))
+    }
+
     /// Reports what is wrong at a place of the file added last.
     pub fn span(&mut self, span: Span, message: impl Into<String>) -> &mut Problem {
         let (place, excerpt) = self.sources.files.last().map_or_else(nowhere, |file| file.show(span));
@@ -175,12 +180,6 @@ impl Sources {
         let mut files = self.files.iter();
         let removal = files.find_map(|file| file.removal(path))?;
         files.any(|file| file.span(path, Part::Key).is_some()).then_some(removal)
-    }
-
-    /// What is wrong with the value at a path.
-    pub fn problem(&self, path: &[&str], message: String) -> Problem {
-        let (place, excerpt) = self.nearest(path, Part::Value);
-        problem(place, excerpt, message)
     }
 
     /// The place of the value at a path, or of the nearest thing around it.

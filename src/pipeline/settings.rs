@@ -39,6 +39,9 @@ pub enum SettingError {
     /// The left side does not say of which stage.
     #[error("`{0}` names no parameter; write STAGE.PARAMETER=VALUE or vars.NAME=VALUE")]
     NoParameter(String),
+    /// The right side is YAML, but nothing that a pipeline can hold.
+    #[error("{0}")]
+    NoneHere(String),
     /// The right side is not YAML.
     #[error("`{value}` is not YAML ({reason}); put quotes around it")]
     NotYaml {
@@ -55,12 +58,12 @@ impl FromStr for Setting {
     fn from_str(text: &str) -> Result<Setting, SettingError> {
         const DEEPEST: usize = 50;
         let (left, right) = text.split_once('=').ok_or_else(|| SettingError::NoValue(text.into()))?;
-        if right.trim().is_empty() {
-            return Err(SettingError::Empty(text.trim_end().into()));
-        }
         let steps: Vec<&str> = left.trim().split('.').collect();
         if steps.len() < 2 || steps.len() > DEEPEST || steps.iter().any(|step| step.is_empty()) {
             return Err(SettingError::NoParameter(left.into()));
+        }
+        if right.trim().is_empty() {
+            return Err(SettingError::Empty(text.trim_end().into()));
         }
         let path = match steps.as_slice() {
             ["vars", variable @ ..] => [&["vars"], variable].concat(),
@@ -73,8 +76,11 @@ impl FromStr for Setting {
                 Ok(Setting { text: text.into(), path: path.into_iter().map(String::from).collect(), value })
             }
             (_, fault) => {
-                let reason = fault.map_or(String::new(), |fault| fault.message.replace("not YAML: ", ""));
-                Err(SettingError::NotYaml { value: right.into(), reason })
+                let reason = fault.map_or(String::new(), |fault| fault.message);
+                Err(match reason.strip_prefix("not YAML: ") {
+                    Some(reason) => SettingError::NotYaml { value: right.into(), reason: reason.into() },
+                    None => SettingError::NoneHere(reason),
+                })
             }
         }
     }
@@ -194,5 +200,12 @@ mod tests {
         insta::assert_snapshot!(refusal("train.epochs"), @"`train.epochs` has no `=`; write STAGE.PARAMETER=VALUE or vars.NAME=VALUE");
         insta::assert_snapshot!(refusal("epochs=5"), @"`epochs` names no parameter; write STAGE.PARAMETER=VALUE or vars.NAME=VALUE");
         insta::assert_snapshot!(refusal("train.epochs=[1"), @"`[1` is not YAML (while parsing a flow sequence, expected ',' or ']'); put quotes around it");
+        insta::assert_snapshot!(refusal("train.lr=.inf"), @"`.inf` is no value here");
+        insta::assert_snapshot!(refusal("train.x={a: 1, a: 2}"), @"`a` is given twice");
+        insta::assert_snapshot!(refusal("train.lr="), @"`train.lr=` has nothing behind the `=`; to take a value away write train.lr=null");
+        // There null would be refused as well.
+        for text in ["train=", "vars=", "train.lr.="] {
+            assert_eq!(refusal(text), refusal(&format!("{text}null")));
+        }
     }
 }

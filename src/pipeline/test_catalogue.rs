@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    AtLeast, Catalogue, Check, Complaint, Holds, InputPort, Inputs, Need, OutputPort, Ports, read_params,
+    AtLeast, Catalogue, Check, Complaint, Holds, InputPort, Inputs, Need, OutputPort, Ports, Refusal,
+    read_params,
 };
 
 /// Knows `download`, `split`, `train` and `command`; a stage is its parameters, printed.
@@ -62,41 +63,52 @@ impl Catalogue for FewKinds {
         vec!["download", "split", "train", "command"]
     }
 
-    fn read(&self, kind: &str, params: &Value) -> Result<(String, Ports), Vec<Complaint>> {
+    fn read(&self, kind: &str, params: &Value) -> Result<(String, Ports), Refusal> {
         let needs = |ports: &[(&'static str, Holds, Need)]| {
             Inputs::Fixed(
                 ports.iter().map(|&(name, holds, need)| InputPort::new(name, holds, need)).collect(),
             )
         };
         let output = |name: &str, holds| OutputPort::new(name, holds);
-        let (stage, inputs, outputs) = match kind {
+        let fixed = |inputs, outputs| Ports { inputs, outputs, named_by: None };
+        Ok(match kind {
             "download" => {
-                let params: Download = read_params(params)?;
-                (format!("{} {}", params.url, params.retries), needs(&[]), vec![output("file", Holds::File)])
+                let ports = |_: &Download| fixed(needs(&[]), vec![output("file", Holds::File)]);
+                let params = read_params(params, ports)?;
+                (format!("{} {}", params.url, params.retries), ports(&params))
             }
             "split" => {
-                let params: Split = read_params(params)?;
-                let part = |name| OutputPort { samples: params.each, ..output(name, Holds::Dataset) };
-                let outputs = params.parts.iter().map(|name| part(name)).collect();
-                (format!("{params:?}"), needs(&[("archive", Holds::File, Need::Required)]), outputs)
+                let ports = |params: &Split| {
+                    let part = |name| OutputPort { samples: params.each, ..output(name, Holds::Dataset) };
+                    Ports {
+                        inputs: needs(&[("archive", Holds::File, Need::Required)]),
+                        outputs: params.parts.iter().map(|name| part(name)).collect(),
+                        named_by: Some("parts"),
+                    }
+                };
+                let params = read_params(params, ports)?;
+                (format!("{params:?}"), ports(&params))
             }
             "train" => {
-                let params: Train = read_params(params)?;
-                let full_batch = AtLeast { samples: params.batch, param: "batch" };
-                let dataset = |name| InputPort::new(name, Holds::Dataset, Need::Required);
-                let inputs = Inputs::Fixed(vec![
-                    InputPort { at_least: Some(full_batch), ..dataset("train") },
-                    dataset("val"),
-                    InputPort::new("model", Holds::Model, Need::Optional),
-                ]);
-                let outputs = vec![output("model", Holds::Model), output("history", Holds::File)];
-                (format!("epochs {} lr {}", params.epochs, params.lr), inputs, outputs)
+                let ports = |params: &Train| {
+                    let full_batch = AtLeast { samples: params.batch, param: "batch" };
+                    let dataset = |name| InputPort::new(name, Holds::Dataset, Need::Required);
+                    let inputs = Inputs::Fixed(vec![
+                        InputPort { at_least: Some(full_batch), ..dataset("train") },
+                        dataset("val"),
+                        InputPort::new("model", Holds::Model, Need::Optional),
+                    ]);
+                    fixed(inputs, vec![output("model", Holds::Model), output("history", Holds::File)])
+                };
+                let params = read_params(params, ports)?;
+                (format!("epochs {} lr {}", params.epochs, params.lr), ports(&params))
             }
             _ => {
-                let params: Command = read_params(params)?;
-                (params.run, Inputs::Any, vec![output("out", Holds::Directory)])
+                let ports = |_: &Command| fixed(Inputs::Any, vec![output("out", Holds::Directory)]);
+                let params = read_params(params, ports)?;
+                let ports = ports(&params);
+                (params.run, ports)
             }
-        };
-        Ok((stage, Ports { inputs, outputs }))
+        })
     }
 }

@@ -1,7 +1,8 @@
 //! Claims about whole pipeline files: what they mean, and that nothing can hurt the reader. What is said about
-//! mistakes is in `problems`, `texts` and `extending`.
+//! mistakes is in `problems`, `hiding`, `texts` and `extending`.
 
 mod extending;
+mod hiding;
 mod problems;
 mod texts;
 

@@ -109,7 +109,9 @@ impl Vars<'_> {
         good
     }
 
+    /// The value of a text with references, none of which is left out when one is wrong.
     fn expand_text(&mut self, text: &str, path: &[String], depth: usize) -> Option<Value> {
+        let mut good = true;
         let mut out = String::new();
         let mut rest = text;
         while let Some(start) = rest.find("${") {
@@ -130,24 +132,25 @@ impl Vars<'_> {
                 return None;
             };
             let (reference, after) = reference.split_at(end + 1);
-            let value = self.look_up(reference, path, depth)?;
+            let value = self.look_up(reference, path, depth);
             if reference.len() == text.len() {
-                return Some(value);
+                return value;
             }
             match value {
-                Value::String(value) => out += &value,
-                value @ (Value::Bool(_) | Value::Number(_)) => out += &value.to_string(),
-                other => {
+                Some(Value::String(value)) => out += &value,
+                Some(value @ (Value::Bool(_) | Value::Number(_))) => out += &value.to_string(),
+                Some(other) => {
                     let message =
                         format!("`{reference}` is {} and does not fit inside a text", kind_of(&other));
                     self.complain(path, message, None);
-                    return None;
+                    good = false;
                 }
+                None => good = false,
             }
             rest = after;
         }
         out += rest;
-        Some(Value::String(out))
+        good.then_some(Value::String(out))
     }
 
     /// The value of one reference, such as `${vars.copies}`.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use super::catalogue::{AtLeast, Holds, InputPort, Inputs, Need, OutputPort, Ports, Side};
+use super::catalogue::{AtLeast, Holds, InputPort, Inputs, Need, OutputPort, Side};
 use super::check::Candidate;
 use super::checked::{Link, Source, StageId};
 use super::layers::kind_of;
@@ -22,7 +22,7 @@ pub(super) fn connect<S>(
     let mut all_inputs = Vec::with_capacity(stages.len());
     for (position, stage) in stages.iter().enumerate() {
         let mut inputs = BTreeMap::new();
-        let ports = stage.read.as_ref().map(|read| &read.ports.inputs);
+        let ports = stage.inputs();
         for (port, source) in &stage.bindings {
             if report.is_full() {
                 break;
@@ -125,10 +125,10 @@ fn find<'a, S>(
         report.value(&path(stage, port), format!("no stage is named `{name}`")).hint(hint);
         return None;
     };
-    let Some(Ports { outputs, .. }) = stages[from.0].read.as_ref().map(|read| &read.ports) else {
+    let Some(outputs) = stages[from.0].outputs() else {
         return Some((from, None));
     };
-    let found = match (wanted, outputs.as_slice()) {
+    let found = match (wanted, outputs) {
         (None, [only]) => Some(only),
         (None, _) => None,
         (Some(wanted), outputs) => outputs.iter().find(|output| output.name == wanted),
@@ -213,8 +213,8 @@ fn fits(made: Holds, taken: Holds) -> bool {
 
 /// The outputs of the same stage that would fit.
 fn fitting<S>(stages: &[Candidate<S>], from: StageId, taken: Holds) -> Option<String> {
-    let Candidate { name, read, .. } = &stages[from.0];
-    let outputs = read.iter().flat_map(|read| &read.ports.outputs);
+    let name = &stages[from.0].name;
+    let outputs = stages[from.0].outputs().unwrap_or_default().iter();
     let sources =
         outputs.filter(|output| fits(output.holds, taken)).map(|output| format!("{name}.{}", output.name));
     let sources: Vec<String> = sources.collect();

@@ -15,9 +15,9 @@ use crate::augment::{Recipe, Samples, Transform};
 use crate::dataset::{Dataset, DatasetWriter, MANIFEST_FILE, Manifest, ORIGINS_FILE, SHARD_IMAGES};
 use crate::engine::stage::{
     Complaint, Cost, Growth, Holds, Identity, InputPort, Inputs, Job, Need, OutputPort, Ports, Progress,
-    Side, Stage, StageError, StageKind, Unit,
+    Side, Stage, StageError, StageKind, Unit, read_stage,
 };
-use crate::pipeline::{Check, read_params};
+use crate::pipeline::Check;
 
 /// What `uses: augment` means.
 pub const KIND: StageKind = StageKind {
@@ -25,7 +25,7 @@ pub const KIND: StageKind = StageKind {
     version: 2,
     about: "Draws samples from images through random transforms, once or anew in each epoch.",
     schema: || schemars::schema_for!(Augment).to_value(),
-    read: |params| Ok(Box::new(read_params::<Augment>(params)?)),
+    read: read_stage::<Augment>,
 };
 
 const IMAGES: &str = "images";
@@ -105,6 +105,7 @@ impl Stage for Augment {
                 side: self.side(),
                 ..OutputPort::new(DATASET, Holds::Dataset)
             }],
+            named_by: None,
         }
     }
 
@@ -341,7 +342,7 @@ mod tests {
     #[test]
     fn every_wrong_parameter_is_complained_about_with_its_place() {
         let params = json!({ "samples": 2_000_000_000, "transforms": [{ "resize": 8 }, { "hflip": 2 }] });
-        let complaints = (KIND.read)(&params).err().expect("complains");
+        let complaints = (KIND.read)(&params).err().expect("complains").complaints;
         let told: Vec<_> = complaints.iter().map(|c| (c.path.join("."), c.message.as_str())).collect();
         assert_eq!(
             told,

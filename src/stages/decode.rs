@@ -15,9 +15,9 @@ use crate::dataset::DatasetWriter;
 use crate::dataset::stl10::{self, Part, SIDE, Visitor};
 use crate::engine::stage::{
     Complaint, Cost, Holds, InputPort, Inputs, Job, Need, ONLY_FILE, OutputPort, Ports, Progress, Stage,
-    StageError, StageKind, Unit,
+    StageError, StageKind, Unit, read_stage,
 };
-use crate::pipeline::{Check, read_params};
+use crate::pipeline::Check;
 
 /// What `uses: decode` means.
 pub const KIND: StageKind = StageKind {
@@ -25,7 +25,7 @@ pub const KIND: StageKind = StageKind {
     version: 1,
     about: "Reads an STL-10 archive into datasets: train, test, and unlabeled on request.",
     schema: || schemars::schema_for!(Decode).to_value(),
-    read: |params| Ok(Box::new(read_params::<Decode>(params)?)),
+    read: read_stage::<Decode>,
 };
 
 const ARCHIVE: &str = "archive";
@@ -57,6 +57,7 @@ impl Stage for Decode {
         Ports {
             inputs: Inputs::Fixed(vec![InputPort::new(ARCHIVE, Holds::File, Need::Required)]),
             outputs: self.parts().iter().map(output).collect(),
+            named_by: Some("unlabeled"),
         }
     }
 

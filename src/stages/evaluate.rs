@@ -15,10 +15,10 @@ use super::overlap::Guard;
 use crate::augment::Transform;
 use crate::engine::stage::{
     Complaint, Cost, Holds, Identity, InputPort, Inputs, Job, Need, ONLY_FILE, OutputPort, Ports, Progress,
-    Stage, StageError, StageKind, Unit,
+    Stage, StageError, StageKind, Unit, read_stage,
 };
 use crate::nn::{Activation, LEAST_SIDE, Network};
-use crate::pipeline::{Check, read_params};
+use crate::pipeline::Check;
 use crate::training::{Error, Views, evaluate};
 
 /// What `uses: evaluate` means.
@@ -27,7 +27,7 @@ pub const KIND: StageKind = StageKind {
     version: 4,
     about: "Judges a trained network: accuracy, top-5, loss, per class, confusion matrix, predictions, logits.",
     schema: || schemars::schema_for!(Evaluate).to_value(),
-    read: |params| Ok(Box::new(read_params::<Evaluate>(params)?)),
+    read: read_stage::<Evaluate>,
 };
 
 const IMAGES: &str = "images";
@@ -123,6 +123,7 @@ impl Stage for Evaluate {
                 output(PREDICTIONS, "predictions.csv"),
                 output(LOGITS, "logits.safetensors"),
             ],
+            named_by: None,
         }
     }
 
@@ -203,7 +204,7 @@ mod tests {
     #[test]
     fn transforms_that_draw_at_random_are_refused() {
         let params = json!({ "transforms": [{ "resize": 120 }, { "hflip": 0.5 }, { "resize": 5000 }, { "resize": 7 }] });
-        let complaints = (KIND.read)(&params).err().expect("complaints");
+        let complaints = (KIND.read)(&params).err().expect("complaints").complaints;
         let places: Vec<_> = complaints.iter().map(|c| c.path.join(".")).collect();
         assert_eq!(places, ["transforms.1", "transforms.2", "transforms.3"]);
     }

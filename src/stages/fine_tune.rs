@@ -12,9 +12,11 @@ use super::learn;
 use super::learning::learning_params;
 use super::model_port::ModelSource;
 use super::overlap::Guard;
-use crate::engine::stage::{Complaint, Cost, Identity, Inputs, Job, Ports, Stage, StageError, StageKind};
+use crate::engine::stage::{
+    Complaint, Cost, Identity, Inputs, Job, Ports, Stage, StageError, StageKind, read_stage,
+};
 use crate::nn::{Activation, Network, Trainable};
-use crate::pipeline::{Check, read_params};
+use crate::pipeline::Check;
 use crate::training::Model;
 
 /// What `uses: fine-tune` means.
@@ -23,7 +25,7 @@ pub const KIND: StageKind = StageKind {
     version: 5,
     about: "Goes on training a trained network and keeps its best epoch and its last.",
     schema: || schemars::schema_for!(FineTune).to_value(),
-    read: |params| Ok(Box::new(read_params::<FineTune>(params)?)),
+    read: read_stage::<FineTune>,
 };
 
 learning_params! {
@@ -85,7 +87,7 @@ impl Check for FineTune {
 impl Stage for FineTune {
     fn ports(&self) -> Ports {
         let inputs = [self.source().port()].into_iter().chain(learn::data_ports(self.batch)).collect();
-        Ports { inputs: Inputs::Fixed(inputs), outputs: learn::outputs() }
+        Ports { inputs: Inputs::Fixed(inputs), outputs: learn::outputs(), named_by: None }
     }
 
     fn params(&self) -> Value {

@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn a_whole_number_is_told_with_the_least_that_is_right() {
         let from = |kind: &StageKind, params: Value| {
-            let complaints = (kind.read)(&params).err().expect("complains");
+            let complaints = (kind.read)(&params).err().expect("complains").complaints;
             let told: Vec<String> = complaints.into_iter().map(|complaint| complaint.message).collect();
             told.join("; ")
         };
@@ -120,6 +120,29 @@ mod tests {
             let told = from(kind, params);
             let expected = format!("{name}: expected a whole number from {least}");
             assert!(told.starts_with(&expected), "{}: {told}", kind.name);
+        }
+    }
+
+    #[test]
+    fn a_stage_of_wrong_parameters_can_be_asked_for_its_ports() {
+        let values = [
+            json!(null),
+            json!(-1),
+            json!(""),
+            json!("s3://x"),
+            json!([[]]),
+            json!({ "": {} }),
+            json!(1e300),
+        ];
+        for kind in kinds() {
+            let schema = (kind.schema)();
+            for param in schema["properties"].as_object().expect("a map of parameters").keys() {
+                for value in &values {
+                    let read = (kind.read)(&json!({ param: value, "unknown": 1 }));
+                    let refused = read.err().expect("one is unknown");
+                    assert!(refused.ports.inputs.is_some(), "{}.{param}: {value}", kind.name);
+                }
+            }
         }
     }
 

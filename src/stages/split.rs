@@ -12,9 +12,9 @@ use crate::dataset::split::stratified;
 use crate::dataset::{Dataset, DatasetWriter, Fingerprint};
 use crate::engine::stage::{
     Complaint, Cost, Holds, InputPort, Inputs, Job, Need, OutputPort, Ports, Progress, Stage, StageError,
-    StageKind, Unit,
+    StageKind, Unit, read_stage,
 };
-use crate::pipeline::{Check, read_params};
+use crate::pipeline::Check;
 
 /// What `uses: split` means.
 pub const KIND: StageKind = StageKind {
@@ -22,7 +22,7 @@ pub const KIND: StageKind = StageKind {
     version: 2,
     about: "Divides a dataset among parts, the same share of every class in each, equal images together.",
     schema: || schemars::schema_for!(Split).to_value(),
-    read: |params| Ok(Box::new(read_params::<Split>(params)?)),
+    read: read_stage::<Split>,
 };
 
 const IMAGES: &str = "images";
@@ -82,6 +82,7 @@ impl Stage for Split {
         Ports {
             inputs: Inputs::Fixed(vec![InputPort::new(IMAGES, Holds::Dataset, Need::Required)]),
             outputs: self.parts.keys().map(output).collect(),
+            named_by: Some("parts"),
         }
     }
 
@@ -225,7 +226,7 @@ mod tests {
     #[test]
     fn shares_that_make_no_sense_are_complained_about() {
         let message = |parts: Value| {
-            let complaints = (KIND.read)(&json!({ "parts": parts })).err().expect("complains");
+            let complaints = (KIND.read)(&json!({ "parts": parts })).err().expect("complains").complaints;
             complaints.into_iter().map(|c| c.message).collect::<Vec<_>>().join("; ")
         };
         assert_eq!(message(json!({})), "parts: there are none");

@@ -13,9 +13,9 @@ use crate::dataset::random::{Purpose, Stream};
 use crate::dataset::stl10::{ArchiveWriter, IMAGE_BYTES, Part};
 use crate::engine::stage::{
     Complaint, Cost, Holds, Inputs, Job, ONLY_FILE, OutputFile, OutputPort, Ports, Progress, Stage,
-    StageError, StageKind, Unit,
+    StageError, StageKind, Unit, read_stage,
 };
-use crate::pipeline::{Check, read_params};
+use crate::pipeline::Check;
 
 /// What `uses: synthesize` means.
 pub const KIND: StageKind = StageKind {
@@ -23,7 +23,7 @@ pub const KIND: StageKind = StageKind {
     version: 1,
     about: "Writes an STL-10 archive of procedural pictures in ten classes of shapes and textures.",
     schema: || schemars::schema_for!(Synthesize).to_value(),
-    read: |params| Ok(Box::new(read_params::<Synthesize>(params)?)),
+    read: read_stage::<Synthesize>,
 };
 
 const FILE: &str = "file";
@@ -105,6 +105,7 @@ impl Stage for Synthesize {
                 file_name: Some("stl10_binary.tar.gz".to_owned()),
                 ..OutputPort::new(FILE, Holds::File)
             }],
+            named_by: None,
         }
     }
 
@@ -187,7 +188,9 @@ mod tests {
 
     #[test]
     fn counts_out_of_range_are_complained_about() {
-        let complaints = (KIND.read)(&json!({ "train_per_class": 1_000_001, "unlabeled": 2_000_000 })).err();
+        let complaints = (KIND.read)(&json!({ "train_per_class": 1_000_001, "unlabeled": 2_000_000 }))
+            .err()
+            .map(|refused| refused.complaints);
         let messages: Vec<_> = complaints.expect("complains").into_iter().map(|c| c.message).collect();
         assert_eq!(
             messages,

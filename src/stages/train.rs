@@ -7,10 +7,10 @@ use super::learn;
 use super::learning::learning_params;
 use super::overlap::Guard;
 use crate::engine::stage::{
-    Complaint, Cost, DeviceUse, Identity, Inputs, Job, Ports, Stage, StageError, StageKind,
+    Complaint, Cost, DeviceUse, Identity, Inputs, Job, Ports, Stage, StageError, StageKind, read_stage,
 };
 use crate::nn::{Activation, Architecture, Classifier, Network, Trainable};
-use crate::pipeline::{Check, read_params};
+use crate::pipeline::Check;
 use crate::training::Seen;
 
 /// What `uses: train` means.
@@ -19,7 +19,7 @@ pub const KIND: StageKind = StageKind {
     version: 5,
     about: "Trains a network from scratch and keeps its best epoch and its last.",
     schema: || schemars::schema_for!(Train).to_value(),
-    read: |params| Ok(Box::new(read_params::<Train>(params)?)),
+    read: read_stage::<Train>,
 };
 
 learning_params! {
@@ -45,7 +45,11 @@ impl Check for Train {
 
 impl Stage for Train {
     fn ports(&self) -> Ports {
-        Ports { inputs: Inputs::Fixed(learn::data_ports(self.batch).into()), outputs: learn::outputs() }
+        Ports {
+            inputs: Inputs::Fixed(learn::data_ports(self.batch).into()),
+            outputs: learn::outputs(),
+            named_by: None,
+        }
     }
 
     fn params(&self) -> Value {

@@ -198,6 +198,36 @@ stages:
 }
 
 #[test]
+fn missing_files_and_unknown_stages_are_told_beside_all_other_problems() {
+    let ws = Workspace::new(
+        r#"
+stages:
+  reads: { uses: command, with: { run: "true", deps: [gone.txt], outs: { o: o } } }
+  wrong: { uses: command, with: { run: "true", timeout: -1 } }
+  after: { uses: command, in: { x: reads }, with: { run: "true" } }
+"#,
+    );
+    let missing = "stage `reads` reads `gone.txt`, and there is no such file";
+    let told = |words: &[&str]| {
+        let said = ws.call(&[&["run", "pipeline.yaml"], words].concat()).exits(2);
+        said.says(["timeout: must be", "--> pipeline.yaml:4:"]).err
+    };
+    assert!(told(&[]).contains(missing) && told(&[]).contains("2 problems found"));
+    assert!(told(&["--stage", "after"]).contains(missing));
+    let named = told(&["--stage", "wrong", "--stage", "afterr", "--force", "read"]);
+    assert!(!named.contains(missing) && named.contains("3 problems found"), "{named}");
+    assert!(named.contains("--> --stage afterr\n  = did you mean `after`?"), "{named}");
+    assert!(named.contains("--> --force read\n  = did you mean `reads`?"), "{named}");
+    // In a circle nobody knows what comes first.
+    let pipeline = ws
+        .read("pipeline.yaml")
+        .replace("deps", "retries: 1, deps")
+        .replace("reads: {", "reads: { in: { y: after },");
+    ws.write("pipeline.yaml", pipeline);
+    ws.call(&["status", "pipeline.yaml"]).exits(2).says([missing, "timeout: must be"]);
+}
+
+#[test]
 fn what_comes_by_a_setting_is_blamed_on_it() {
     let place = |setting: &str, text: &str| {
         let ws = Workspace::new(EXPERIMENT);
@@ -259,6 +289,7 @@ fn programs_are_told_of_problems_too() {
         assert_eq!(problem["notes"][0], "did you mean `epochs`?");
         assert!(said.err.contains("unknown parameter `epocs`"), "{said:#?}");
     }
+    std::fs::create_dir(ws.path("cache")).expect("made");
     let said = ws.call(&["runs", "nobody", "--json"]).exits(2);
     assert!(said.out.contains(r#""event":"error""#) && said.out.contains("no run of `nobody`"), "{said:#?}");
 }

@@ -93,6 +93,16 @@ fn from_a_file_to_the_web_and_back_is_an_edit_of_the_field() {
     let md5 = "md5: 07e2ee723f15e8cf2a70dd2ffdb4dd84";
     edit(&ws, "url: c.txt", &format!("url: \"{url}\", {md5}"));
     assert_eq!(status(&ws, &[])[1], format!("archive.url no longer counts, was \"{url}\""));
+    // And without one the address counts again.
+    edit(&ws, md5, "md5: febe6995bad457991331348f7b9c85fa");
+    ws.run().ran(["archive"]);
+    edit(&ws, "md5: febe6995bad457991331348f7b9c85fa", "size: 6");
+    let told = [
+        "archive will run archive.md5 removed, was \"febe6995bad457991331348f7b9c85fa\" (pipeline.yaml:3)",
+        "archive.size added: 6 (pipeline.yaml:3)",
+        &format!("archive.url counts now: \"{url}\" (pipeline.yaml:3)"),
+    ];
+    assert_eq!(status(&ws, &[])[..3], told);
 }
 
 #[test]

@@ -208,8 +208,8 @@ fn a_cache_that_is_not_there_is_told_by_every_command_about_it() {
         let said = ws.call(&[&["cache"], words, &["--cache", "nowhere"]].concat()).exits(2);
         assert_eq!((said.out.as_str(), said.err.trim_end()), ("", format!("error: {told}").as_str()));
     }
-    for command in ["ls", "verify", "du", "gc"] {
-        let said = ws.call(&["cache", command, "--json", "--cache", "nowhere"]).exits(2);
+    for words in [&["ls"][..], &["show", "00"], &["verify"], &["du"], &["gc"], &["restore"]] {
+        let said = ws.call(&[&["cache"], words, &["--json", "--cache", "nowhere"]].concat()).exits(2);
         let event: serde_json::Value = serde_json::from_str(&said.out).expect("one event");
         assert_eq!((&event["event"], &event["message"]), (&"error".into(), &told.into()));
     }

@@ -133,7 +133,7 @@ fn what_a_killed_command_left_can_be_collected_at_once() {
 }
 
 #[test]
-fn a_copy_replaces_a_file_but_no_link_and_no_pipeline() {
+fn a_copy_replaces_a_file_by_force_but_no_link_and_no_pipeline() {
     let ws = Workspace::new("extends: base.yaml\nname: g\n");
     ws.write(
         "base.yaml",
@@ -143,12 +143,18 @@ fn a_copy_replaces_a_file_but_no_link_and_no_pipeline() {
 ",
     );
     ws.run().ran(["a", "b"]);
-    let get = |to: &str| ws.call(&["get", "pipeline.yaml", "a.o", "-o", to]);
+    let get = |to: &str| ws.call(&["get", "pipeline.yaml", "a.o", "--force", "-o", to]);
     get("data/g/b/p").exits(2).says(["data/g/b/p: is a link; remove it, or name another file"]);
+    std::os::unix::fs::symlink("cache/nothing", ws.path("dangling")).expect("ours");
+    get("dangling").exits(2).says(["dangling: is a link; remove it, or name another file"]);
     get("pipeline.yaml").exits(2).says(["pipeline.yaml: is a file of the pipeline; name another file"]);
     get("base.yaml").exits(2).says(["base.yaml: is a file of the pipeline; name another file"]);
     ws.write("old", "what was there");
     fs::set_permissions(ws.path("old"), fs::Permissions::from_mode(0o751)).expect("ours");
+    ws.call(&["get", "pipeline.yaml", "a.o", "-o", "old"])
+        .exits(2)
+        .says(["old: exists already; --force replaces it"]);
+    assert_eq!(ws.read("old"), "what was there");
     get("old").succeeds();
     get("old").succeeds();
     assert_eq!(fs::read_to_string(ws.path("old")).expect("a file").lines().count(), 1000);
@@ -157,6 +163,21 @@ fn a_copy_replaces_a_file_but_no_link_and_no_pipeline() {
     assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().ends_with(".part")));
     ws.call(&["cache", "verify"]).succeeds();
     ws.run().reused(["a", "b"]);
+}
+
+#[test]
+fn nothing_is_copied_into_the_store() {
+    let ws = one("mkdir d; echo 1 > d/x; echo 2 > o", "{ o: o, d: d/ }");
+    ws.run().ran(["a"]);
+    let record = ws.files("cache/records").pop().expect("a record");
+    let record = record.to_str().expect("text");
+    let before = ws.count_files("cache");
+    for (port, to) in [("a.o", record), ("a.o", "cache/o"), ("a.d", "data/../cache/records/d")] {
+        let said = ws.call(&["get", "pipeline.yaml", port, "--force", "-o", to]).exits(2);
+        said.says([&format!("{to}: lies in the cache; name a path elsewhere")]);
+    }
+    assert_eq!(ws.count_files("cache"), before);
+    ws.call(&["cache", "verify"]).succeeds();
 }
 
 #[test]

@@ -40,6 +40,11 @@ fn all_logs_are_printed_under_the_names_of_their_stages() {
 #[test]
 fn an_unknown_pipeline_has_no_runs_and_the_known_ones_are_named() {
     let ws = Workspace::new(PAIR);
+    for words in [&["runs"][..], &["runs", "pair"], &["compare", "pair", "pair~1"]] {
+        ws.call(words).exits(2).says(["cache: there is no cache; "]);
+        ws.call(&[words, &["--cache", "nope"]].concat()).exits(2).says(["nope: there is no cache; "]);
+    }
+    std::fs::create_dir(ws.path("cache")).expect("made");
     ws.call(&["runs", "nobody"]).exits(2).says(["no run of `nobody` in cache; there are no runs at all"]);
     ws.call(&["runs"]).succeeds().says(["no runs in cache"]);
     ws.run();
@@ -101,4 +106,31 @@ fn one_file_is_told_in_the_singular() {
     let stray = "0".repeat(64);
     ws.write(&format!("cache/blobs/00/{stray}"), "stray");
     ws.call(&["cache", "gc"]).succeeds().says(["1 file of no result"]);
+}
+
+#[test]
+fn a_record_and_the_trash_are_told_to_programs_too() {
+    let ws = Workspace::new(&PAIR.replace("cp in/x o", "cat in/x in/x > o"));
+    ws.run().ran(["first", "second"]);
+    ws.write("pipeline.yaml", PAIR);
+    ws.run().ran(["second"]);
+    let json = |words: &[&str], code: i32| -> Value {
+        let said = ws.call(&[&["cache"], words, &["--json"]].concat()).exits(code);
+        serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:#?}"))
+    };
+    let first = ws.call(&["cache", "ls", "--json"]).succeeds().out;
+    let record: Value = serde_json::from_str(first.lines().next().expect("a record")).expect("JSON");
+    assert_eq!(json(&["show", record["key"].as_str().expect("digits")], 0), record);
+    assert_eq!(json(&["show", "xyz"], 2)["event"], "error");
+
+    assert_eq!(json(&["restore"], 0), serde_json::json!({ "trash": [], "bytes": 0 }));
+    let id = json(&["gc", "--keep-runs", "1", "--delete"], 0)["trash"].clone();
+    let list = json(&["restore"], 0);
+    assert_eq!((&list["trash"][0]["id"], &list["bytes"]), (&id, &list["trash"][0]["bytes"]));
+    assert_eq!(json(&["restore", "1"], 2)["event"], "error");
+    let blob = ws.files("cache/trash").into_iter().find(|path| path.to_string_lossy().contains("/blobs/"));
+    std::fs::remove_file(blob.expect("a blob")).expect("writable");
+    let restored = json(&["restore", id.as_str().expect("a name")], 1);
+    assert_eq!(restored["restored"], id);
+    assert_eq!(restored["findings"][0]["wrong"], "is missing");
 }

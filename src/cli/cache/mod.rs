@@ -41,22 +41,23 @@ impl Command {
             Command::Verify(args) => args.json,
             Command::Du(args) => args.json,
             Command::Gc(args) => args.json,
-            Command::Show(_) | Command::Restore(_) => false,
+            Command::Show(args) => args.json,
+            Command::Restore(args) => args.json,
         }
     }
 }
 
 /// Which store.
 #[derive(Debug, clap::Args)]
-struct Folder {
+pub(super) struct Folder {
     /// The store of all results.
     #[arg(long, value_name = "DIR", default_value = "cache")]
-    cache: PathBuf,
+    pub(super) cache: PathBuf,
 }
 
 impl Folder {
     /// The store, which must be there: an empty answer would hide that its name is mistyped.
-    fn store(&self) -> Result<Store, Failure> {
+    pub(super) fn store(&self) -> Result<Store, Failure> {
         let store = Store::open(&self.cache)?;
         if store.root().is_dir() {
             return Ok(store);

@@ -12,6 +12,9 @@ pub(in crate::cli) struct Args {
     key: String,
     #[command(flatten)]
     folder: Folder,
+    /// Print one JSON document, as it does without this; what it cannot do is told in JSON as well.
+    #[arg(long)]
+    pub json: bool,
 }
 
 pub(super) fn show(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {

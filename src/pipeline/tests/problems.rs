@@ -57,6 +57,13 @@ stages:
       |                                         ^^^^^^
       = did you mean `archive`?
 
+    error: stage `images` has no input `extra`
+     --> p.yaml:6:49
+      |
+    6 |   images: { uses: split, in: { archive: archiv, extra: train.history }, with: { parts: train } }
+      |                                                 ^^^^^
+      = its inputs are `archive`
+
     error: parts: expected a list, found the text "train"
      --> p.yaml:6:81
       |
@@ -334,6 +341,13 @@ stages:
     3 |   a: { uses: train, with: { epochs: '${vars.lst}', lr: '${LR}' }, in: { train: '${vars.x' } }
       |                                                                                ^^^^^^^^^^^
       = a literal `${` is written `$${`
+
+    error: `${HOME}` is no reference to a variable
+     --> p.yaml:4:36
+      |
+    4 |   b: { uses: command, with: { run: 'echo ${vars.list} $${HOME} ${HOME}' } }
+      |                                    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      = a variable is `${vars.NAME}`; a literal `${HOME}` is written `$${HOME}`
 
     error: `${vars.list}` is a list and does not fit inside a text
      --> p.yaml:4:36

@@ -27,8 +27,9 @@ use self::tree::{DiskError, files_below};
 use self::workspace::{INPUTS, Workspace, is_directory, stays_inside};
 use crate::engine::stage::{
     Complaint, Cost, Holds, Identity, Inputs, Job, OutputPort, Ports, Stage, StageError, StageKind,
+    read_stage,
 };
-use crate::pipeline::{Check, NAME_RULE, is_name, read_params};
+use crate::pipeline::{Check, NAME_RULE, is_name};
 
 /// What `uses: command` means.
 pub const KIND: StageKind = StageKind {
@@ -36,7 +37,7 @@ pub const KIND: StageKind = StageKind {
     version: 1,
     about: "Runs a program in a clean directory and keeps the files it declares.",
     schema: || schemars::schema_for!(Command).to_value(),
-    read: |params| Ok(Box::new(read_params::<Command>(params)?)),
+    read: read_stage::<Command>,
 };
 
 /// What every program sees of the environment; none of it counts for the result.
@@ -107,14 +108,17 @@ impl Check for Command {
                     Some("let the command write it elsewhere; `in/` holds what it reads"),
                 ));
             }
-            if !stays_inside(Path::new(path)) {
-                let hint = "write a path relative to the clean directory, without `..`";
-                complaints.push(complain(
-                    &["outs", port],
-                    &format!("outs.{port}: leaves the clean directory"),
-                    Some(hint),
-                ));
-            }
+            let (wrong, hint) = if text(Path::new(path)).is_empty() {
+                (
+                    "names nothing in the clean directory",
+                    "write the path of a file, or `NAME/` for a directory",
+                )
+            } else if !stays_inside(Path::new(path)) {
+                ("leaves the clean directory", "write a path relative to the clean directory, without `..`")
+            } else {
+                continue;
+            };
+            complaints.push(complain(&["outs", port], &format!("outs.{port}: {wrong}"), Some(hint)));
         }
         for (at, path) in self.deps.iter().enumerate().filter(|(_, path)| path.file_name().is_none()) {
             let message = format!("deps: `{}` has no name of its own", path.display());
@@ -144,14 +148,16 @@ impl Check for Command {
             hint: Some(hint.to_owned()),
         };
         let mut complaints = Vec::new();
-        for (at, (port, path)) in self.outs.iter().enumerate() {
-            if let Some((other, _)) = self.outs.iter().take(at).find(|(_, other)| share_files(path, other)) {
+        // Of the others it is known already that they are wrong.
+        let outs: Vec<_> = self.outs.iter().filter(|(_, path)| stays_inside(Path::new(path))).collect();
+        for (at, (port, path)) in outs.iter().enumerate() {
+            if let Some((other, _)) = outs.iter().take(at).find(|(_, other)| share_files(path, other)) {
                 let message = format!("outs.{port}: shares files with outs.{other}");
                 complaints.push(complain(port, message, "name each file in one output alone"));
             }
             let out = text(Path::new(path));
             let is_inside = |dep: &PathBuf| Path::new(&text(place_of(dep))).starts_with(&out);
-            if !out.is_empty() && self.deps.iter().any(is_inside) {
+            if self.deps.iter().any(is_inside) {
                 let message =
                     format!("outs.{port}: `{path}` is there before the command begins, as one of its deps");
                 complaints.push(complain(port, message, "let the command write it under another name"));
@@ -289,7 +295,7 @@ impl Stage for Command {
                 .map(|name| name.display().to_string()),
             ..OutputPort::new(port, if is_directory(path) { Holds::Directory } else { Holds::File })
         };
-        Ports { inputs: Inputs::Any, outputs: self.outs.iter().map(output).collect() }
+        Ports { inputs: Inputs::Any, outputs: self.outs.iter().map(output).collect(), named_by: Some("outs") }
     }
 
     fn params(&self) -> Value {

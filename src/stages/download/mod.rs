@@ -26,9 +26,9 @@ use self::source::Source;
 use self::transfer::{Patience, Transfer, check_room};
 use crate::engine::stage::{
     Complaint, Cost, Holds, Identity, Inputs, Job, ONLY_FILE, OutputPort, Ports, Progress, Stage, StageError,
-    StageKind, Unit,
+    StageKind, Unit, read_stage,
 };
-use crate::pipeline::{Check, read_params};
+use crate::pipeline::Check;
 
 /// What `uses: download` means.
 pub const KIND: StageKind = StageKind {
@@ -36,7 +36,7 @@ pub const KIND: StageKind = StageKind {
     version: 1,
     about: "Fetches one file from the web or from this machine and checks it.",
     schema: || schemars::schema_for!(Download).to_value(),
-    read: |params| Ok(Box::new(read_params::<Download>(params)?)),
+    read: read_stage::<Download>,
 };
 
 const FILE: &str = "file";
@@ -129,9 +129,9 @@ impl Download {
 
 impl Stage for Download {
     fn ports(&self) -> Ports {
-        let file_name = Some(self.source().file_name());
+        let file_name = Source::parse(&self.url).ok().map(|source| source.file_name());
         let output = OutputPort { file_name, ..OutputPort::new(FILE, Holds::File) };
-        Ports { inputs: Inputs::Fixed(vec![]), outputs: vec![output] }
+        Ports { inputs: Inputs::Fixed(vec![]), outputs: vec![output], named_by: None }
     }
 
     fn params(&self) -> Value {
