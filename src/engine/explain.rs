@@ -2,6 +2,7 @@
 //! for an input with what changed before it. Whether a stage runs is not decided here.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
@@ -111,7 +112,10 @@ impl<'a> Explainer<'a> {
     ) -> Option<(InputChange, bool)> {
         let pipeline = &self.experiment.pipeline;
         let decl = pipeline.stage(id);
-        let Some(source) = decl.inputs.get(port) else { return Some((InputChange::Unbound, true)) };
+        let Some(source) = decl.inputs.get(port) else {
+            let place = pipeline.place_around(&decl.name, &["in", port]);
+            return Some((InputChange::Unbound { place }, true));
+        };
         let (name, place) = (source.to_string(), || pipeline.place_of_input(&decl.name, port));
         new?;
         let Some(old) = old else {
@@ -214,11 +218,17 @@ impl<'a> Explainer<'a> {
         let in_json = |value: &Value| value_at(value, param).map(ToString::to_string);
         let given = if new.is_none() { in_json(&decl.stage.params()) } else { None };
         if given.is_some() && given == old {
-            return Reason::Idle { field, old: old.unwrap_or_default() };
+            let place = pipeline.place(&decl.name, param);
+            return Reason::Idle { field, old: old.unwrap_or_default(), place };
         }
         let was_given = if old.is_none() { in_json(&json!(earlier.origins.params)) } else { None };
         let old = old.or(was_given.filter(|was| new.as_ref() != Some(was)));
-        Reason::Param { field, old, new: new.or(given), place: pipeline.place(&decl.name, param) }
+        let new = new.or(given);
+        let place = match &new {
+            Some(_) => pipeline.place(&decl.name, param),
+            None => pipeline.place_around(&decl.name, &[&["with"], param].concat()),
+        };
+        Reason::Param { field, old, new, place }
     }
 
     /// How a file outside the store differs: by where it is, if the parameter that names it was edited, or else by
@@ -229,7 +239,13 @@ impl<'a> Explainer<'a> {
         let path = decl.stage.identity().files.remove(name);
         let param = match &path {
             Some(path) => param_naming(&origins, path),
-            None => former.iter().find(|(_, value)| value.is_string()).map(|(param, _)| vec![param.clone()]),
+            // Files of a folder come and go while that stays named.
+            None => {
+                let address = former.iter().find(|(_, value)| value.is_string());
+                let folder = || param_naming(&origins, Path::new(name));
+                let whole = |(param, _): (&String, &Value)| vec![param.clone()];
+                address.map(whole).or_else(folder).or_else(|| former.first_key_value().map(whole))
+            }
         };
         if let Some(param) = &param {
             let steps: Vec<&str> = param.iter().map(String::as_str).collect();
@@ -251,7 +267,10 @@ impl<'a> Explainer<'a> {
             (_, false) => FileChange::Gone,
             _ => FileChange::Content,
         };
-        Reason::File { param: param.and_then(|param| param.into_iter().next()), name, change }
+        let param = param.unwrap_or_default();
+        let path: Vec<&str> = std::iter::once("with").chain(param.iter().map(String::as_str)).collect();
+        let place = self.experiment.pipeline.place_around(&decl.name, &path);
+        Reason::File { param: param.into_iter().next(), name, change, place }
     }
 }
 

@@ -49,10 +49,10 @@ fn another_file_is_an_edit_of_the_field_that_names_it() {
     assert_eq!(ran.reasons("count"), [format!("input x changed: {field}")]);
 
     ws.write("b.txt", "thirteen\n");
-    assert_eq!(status(&ws, &[])[0], "archive will run url: b.txt has other content");
+    assert_eq!(status(&ws, &[])[0], "archive will run url: b.txt has other content (pipeline.yaml:3)");
     // The same file, written otherwise.
     edit(&ws, "url: b.txt", "url: ./b.txt");
-    assert_eq!(status(&ws, &[])[0], "archive will run url: ./b.txt has other content");
+    assert_eq!(status(&ws, &[])[0], "archive will run url: ./b.txt has other content (pipeline.yaml:3)");
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_file_that_moved_before_it_changed_has_other_content() {
     edit(&ws, "url: a.txt", "url: c.txt");
     ws.run().ran([]);
     ws.write("c.txt", "two\n");
-    assert_eq!(status(&ws, &[])[0], "archive will run url: c.txt has other content");
+    assert_eq!(status(&ws, &[])[0], "archive will run url: c.txt has other content (pipeline.yaml:3)");
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn from_a_file_to_the_web_and_back_is_an_edit_of_the_field() {
     // The md5 of "another\n": with it the address counts no more.
     let md5 = "md5: 07e2ee723f15e8cf2a70dd2ffdb4dd84";
     edit(&ws, "url: c.txt", &format!("url: \"{url}\", {md5}"));
-    assert_eq!(status(&ws, &[])[1], format!("archive.url no longer counts, was \"{url}\""));
+    assert_eq!(status(&ws, &[])[1], format!("archive.url no longer counts, was \"{url}\" (pipeline.yaml:3)"));
 }
 
 #[test]
@@ -122,6 +122,33 @@ fn other_files_of_a_command_are_told_as_they_are_named() {
         status(&ws, &[])[0],
         format!("a will run a.deps.0 \"{}\" -> \"{}\" (pipeline.yaml:2)", one.display(), two.display())
     );
+}
+
+#[test]
+fn what_is_no_longer_read_is_told_with_the_line_around_it() {
+    let ws = Workspace::new(
+        "stages:
+  a:
+    uses: command
+    with:
+      run: cat x.txt > o || true
+      outs: { o: o }
+      deps: [x.txt, y.txt, d]
+  b: { uses: command, in: { x: a, y: a }, with: { run: cat in/x > o, outs: { o: o } } }
+",
+    );
+    ws.write("x.txt", "1\n").write("y.txt", "2\n").write("d/z.txt", "3\n").write("d/w.txt", "4\n");
+    ws.run().ran(["a", "b"]);
+    edit(&ws, "{ x: a, y: a }", "{ x: a }");
+    assert_eq!(status(&ws, &[])[1], "b will run input y is no longer bound (pipeline.yaml:8)");
+    std::fs::remove_file(ws.path("d/z.txt")).expect("there");
+    let folder = "deps: d/z.txt is no longer read (pipeline.yaml:7)";
+    assert_eq!(status(&ws, &[])[0], format!("a will run {folder}"));
+    edit(&ws, "[x.txt, y.txt, d]", "[x.txt, d]");
+    let one = "deps: y.txt is no longer read (pipeline.yaml:7)";
+    assert_eq!(status(&ws, &[])[..2], [&format!("a will run {folder}"), one]);
+    edit(&ws, "      deps: [x.txt, d]\n", "");
+    assert_eq!(status(&ws, &[])[2], "deps: x.txt is no longer read (pipeline.yaml:4)");
 }
 
 #[test]
@@ -328,7 +355,7 @@ fn entries_that_the_user_names_are_told_one_by_one() {
     );
     ws.run().ran(["a", "b"]);
     edit(&ws, "      env: [STLPIPE_TEST_A]\n", "");
-    assert_eq!(status(&ws, &[])[0], "a will run a.env.STLPIPE_TEST_A removed, was null");
+    assert_eq!(status(&ws, &[])[0], "a will run a.env.STLPIPE_TEST_A removed, was null (pipeline.yaml:4)");
     edit(&ws, "outs: { o: o }\n  b", "outs: { o: o }\n      env: [STLPIPE_TEST_B]\n  b");
     assert_eq!(
         status(&ws, &[])[..2],
