@@ -72,6 +72,11 @@ impl<'a> Past<'a> {
         self.runs().find_map(|run| run.stages.get(stage))
     }
 
+    /// Whether a run had a result of the stage under this key.
+    pub(super) fn was_computed(&self, stage: &str, key: &Digest) -> bool {
+        self.runs().any(|run| run.stages.get(stage).is_some_and(|entry| entry.key == *key))
+    }
+
     /// What the pipeline was called when it last ran, if it has never run under its name.
     pub(super) fn former_pipeline(&self) -> Option<&str> {
         let name = &self.last.as_ref()?.pipeline;
