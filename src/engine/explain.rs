@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use super::Experiment;
 use super::key::{Difference, KeyParts};
 use super::outside::param_naming;
-use super::past::{Earlier, Past, are_alike};
+use super::past::{Earlier, Nth, Past, are_alike};
 use super::reason::{Cause, Causes, FileChange, InputChange, Reason};
 use crate::pipeline::{Source, StageId};
-use crate::store::{Digest, Record, RunLog};
+use crate::store::{Digest, Record};
 
 /// How many changes before an input are told.
 const TOLD: usize = 12;
@@ -24,12 +24,13 @@ const DEEPEST: usize = 100;
 pub(super) struct Explainer<'a> {
     experiment: &'a Experiment,
     pub(super) past: Past<'a>,
-    /// The causes found so far, by the port and its former bytes. Stages in a row ask for the same ones.
+    /// The causes found so far, by the port, its former bytes and the run that had those. Stages in a row ask for the same
+    /// ones.
     found: Mutex<HashMap<Asked, Causes>>,
 }
 
-/// An output and the bytes that it once had.
-type Asked = (StageId, String, Digest);
+/// An output, the bytes that it once had, and in which run.
+type Asked = (StageId, String, Digest, usize);
 
 /// The results of a run as far as they are known, by stage.
 pub(super) type Results = [Option<Arc<Record>>];
@@ -121,8 +122,7 @@ impl<'a> Explainer<'a> {
         let Some(old) = old else {
             return Some((InputChange::Bound { source: name, place: place() }, true));
         };
-        let asked = (source.id, source.port.clone(), old);
-        let read = self.past.run_of(&decl.name, &earlier.record.key);
+        let read = self.past.run_of(&decl.name, earlier);
         let read = read.and_then(|(run, origins)| Some((run, origins.inputs.get(port)?)));
         let Some((run, former)) = read else {
             return Some((InputChange::Bytes { source: name, causes: Causes::default() }, true));
@@ -132,6 +132,7 @@ impl<'a> Explainer<'a> {
         if !self.is_same_output((stage, former_port), (run, then.as_ref()), source, results) {
             return Some((InputChange::Rebound { old: former.clone(), new: name, place: place() }, true));
         }
+        let asked = (source.id, source.port.clone(), old, run.0);
         let (causes, told) = self.causes(asked, then, results, depth);
         Some((InputChange::Bytes { source: name, causes }, told))
     }
@@ -141,7 +142,7 @@ impl<'a> Explainer<'a> {
     fn is_same_output(
         &self,
         (stage, port): (&str, &str),
-        (run, then): (&RunLog, Option<&Earlier>),
+        ((_, run), then): (Nth<'_>, Option<&Earlier>),
         source: &Source,
         results: &Results,
     ) -> bool {

@@ -32,7 +32,7 @@ impl Past<'_> {
         let Some(run) = &self.last else { return BTreeMap::new() };
         let gone = run.stages.keys().filter(|name| pipeline.id(name).is_none()).take(GONE);
         let gone: Vec<(&String, Earlier)> =
-            gone.filter_map(|name| Some((name, self.result_in(run, name)?))).collect();
+            gone.filter_map(|name| Some((name, self.result_in((0, run), name)?))).collect();
         if gone.is_empty() {
             return BTreeMap::new();
         }

@@ -341,6 +341,32 @@ fn a_cause_is_found_although_what_was_read_has_been_overwritten_since() {
 }
 
 #[test]
+fn a_field_has_one_former_value_by_whichever_way_it_is_found() {
+    let ws = Workspace::new(
+        "stages:
+  a: { uses: command, with: { run: echo 1 > o; echo 1 > p, outs: { o: o, p: p } } }
+  b: { uses: command, in: { x: a.o }, with: { run: cp in/x o, outs: { o: o } } }
+  c: { uses: command, in: { x: a.p, y: b }, with: { run: cat in/x in/y > o, outs: { o: o } } }
+",
+    );
+    ws.run().ran(["a", "b", "c"]);
+    // The result of `b` is the former one, so that the newest run that has it is not the one that `c` read it in.
+    edit(&ws, "echo 1 > p", "echo 2 > p");
+    edit(&ws, "cat in/x in/y", "exit 1");
+    ws.run().reused(["b"]).failed(["c"]);
+    edit(&ws, "echo 1 > o", "echo 3 > o");
+    ws.run().failed(["c"]);
+    edit(&ws, "exit 1", "cat in/x in/y");
+    let field = "a.run \"echo 1 > o; echo 1 > p\" -> \"echo 3 > o; echo 2 > p\" (pipeline.yaml:2)";
+    let told = [
+        &format!("c will run input x changed: {field}"),
+        &format!("input y changed: {field}"),
+        "failed last time: `exit 1 > o`: exit status: 1",
+    ];
+    assert_eq!(status(&ws, &[])[2..5], told);
+}
+
+#[test]
 fn entries_that_the_user_names_are_told_one_by_one() {
     let ws = Workspace::new(
         "stages:
