@@ -142,22 +142,25 @@ impl<'a> Explainer<'a> {
     fn is_same_output(
         &self,
         (stage, port): (&str, &str),
-        ((_, run), then): (Nth<'_>, Option<&Earlier>),
+        (run, then): (Nth<'_>, Option<&Earlier>),
         source: &Source,
         results: &Results,
     ) -> bool {
         let pipeline = &self.experiment.pipeline;
         let now = &pipeline.stage(source.id).name;
-        let is_alike = || {
-            result_of(source.id, results)
-                .zip(then)
-                .is_some_and(|(now, then)| are_alike(&now.parts, &then.parts))
+        let is_alike = |now: &Earlier, then: &Earlier| {
+            are_alike(&now.parts, &then.parts)
+                || now.parts.kind == then.parts.kind && self.past.heirs(run).get(stage) == Some(&source.id)
         };
         let is_same_stage = match (pipeline.id(stage), self.past.successor(stage)) {
             (Some(id), _) => id == source.id,
             (None, Some(successor)) => successor == now,
             // One that was there beside it is no other name of it.
-            (None, None) => !run.stages.contains_key(now.as_str()) && is_alike(),
+            (None, None) => {
+                let results = result_of(source.id, results).zip(then);
+                !run.1.stages.contains_key(now.as_str())
+                    && results.is_some_and(|(now, then)| is_alike(&now, then))
+            }
         };
         let is_there =
             |port| pipeline.stage(source.id).ports.outputs.iter().any(|output| output.name == port);

@@ -2,11 +2,11 @@
 //! bytes, and results of the same kind. It reads no more than it is asked for, and decides nothing.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::Experiment;
 use super::key::KeyParts;
-use super::renamed::former_run;
+use super::renamed::{Heirs, former_run};
 use super::stage::Device;
 use crate::pipeline::StageName;
 use crate::store::{Digest, Origins, Record, RunEntry, RunLog, Store, Unfinished};
@@ -28,6 +28,8 @@ pub(super) struct Past<'a> {
     earlier: OnceLock<Vec<RunLog>>,
     /// What stages were in the newest run that have been renamed since.
     pub(super) renamed: BTreeMap<StageName, (String, Earlier)>,
+    /// Which stages took the places of others since a run, once that is asked, by run.
+    pub(super) heirs: Mutex<HashMap<usize, Arc<Heirs>>>,
     kinds: OnceLock<HashMap<String, Vec<Earlier>>>,
 }
 
@@ -61,10 +63,10 @@ impl<'a> Past<'a> {
         let last = store.last_run(&experiment.pipeline.name);
         let last = last.or_else(|| former_run(experiment, store, device));
         let has_failures = store.has_failures(&experiment.pipeline.name);
-        let (earlier, renamed, kinds) = Default::default();
-        let mut past = Past { experiment, store, device, last, has_failures, earlier, renamed, kinds };
+        let (earlier, renamed, heirs, kinds) = Default::default();
+        let mut past = Past { experiment, store, device, last, has_failures, earlier, renamed, heirs, kinds };
         // Not when it is first asked for: hashing a file shares its work, and whoever takes a part may ask the same.
-        past.renamed = past.find_renamed();
+        past.find_renamed();
         past
     }
 

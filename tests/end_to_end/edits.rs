@@ -207,6 +207,42 @@ fn a_stage_that_was_there_beside_another_is_no_other_name_of_it() {
 }
 
 #[test]
+fn a_stage_that_was_edited_all_over_is_renamed_if_it_took_the_place_of_one_for_all_who_read_that() {
+    let pipeline = "stages:
+  a: { uses: synthesize, with: { train_per_class: 1, test_per_class: 1, seed: 1 } }
+  b: { uses: command, in: { x: a }, with: { run: wc -c < in/x > o, outs: { o: o } } }
+  c: { uses: command, in: { x: a }, with: { run: head -c 9 in/x > o, outs: { o: o } } }
+";
+    let ws = Workspace::new(pipeline);
+    ws.run().ran(["a", "b", "c"]);
+    let a = "uses: synthesize, with: { train_per_class: 1, test_per_class: 1, seed: 1 }";
+    let far = "uses: synthesize, with: { train_per_class: 2, test_per_class: 3, seed: 4 }";
+    let renamed = pipeline.replace("  a:", "  a5:").replace("x: a", "x: a5").replace(a, far);
+    ws.write("pipeline.yaml", renamed.replace("wc -c <", "exit 3;"));
+    let fields = [
+        "a5.seed 1 -> 4 (pipeline.yaml:2)",
+        "a5.test_per_class 1 -> 3 (pipeline.yaml:2)",
+        "a5.train_per_class 1 -> 2 (pipeline.yaml:2)",
+    ];
+    assert_eq!(status(&ws, &[])[..3], [&format!("a5 will run {}", fields[0]), fields[1], fields[2]]);
+    // What could not be computed anew is told the same, although the newest run has the stage under its new name.
+    ws.run_with(&["--keep-going"]).failed(["b"]);
+    ws.write("pipeline.yaml", &renamed);
+    let input = format!("input x changed: {}", fields.join("; "));
+    assert_eq!(status(&ws, &[])[1], format!("b will run {input}"));
+    // A stage that not all of them read took nobody's place.
+    let ws = Workspace::new(pipeline);
+    ws.run().ran(["a", "b", "c"]);
+    let a6 = format!("  a6: {{ {} }}\n", far.replace("seed: 4", "seed: 5"));
+    ws.write("pipeline.yaml", renamed.replace("x: a5 }, with: { run: wc", "x: a6 }, with: { run: wc") + &a6);
+    let told = status(&ws, &[]);
+    assert!(told.contains(&"a5 will run first run".to_owned()), "{told:#?}");
+    assert!(told.contains(&"a6 will run first run".to_owned()), "{told:#?}");
+    let ran = ws.run().ran(["a5", "a6", "b", "c"]);
+    assert_eq!(ran.reasons("b"), ["input x: a.file -> a6.file (pipeline.yaml:3)"]);
+}
+
+#[test]
 fn renamed_stages_are_told_apart_by_the_ports_that_they_read() {
     let root = |name: &str, text: &str| {
         format!("  {name}: {{ uses: command, with: {{ run: echo root {text} > o, outs: {{ o: o }} }} }}\n")
