@@ -106,6 +106,17 @@ fn another_kind_is_told_without_the_files_of_the_former() {
             "count will run depends on archive",
         ]
     );
+    let closing = |ws: &Workspace| {
+        ws.call(&["status", "pipeline.yaml"]).succeeds().out.lines().last().map(str::to_owned)
+    };
+    let told = closing(&ws).expect("a line");
+    assert!(told.ends_with(" without one of another kind than before"), "{told}");
+    ws.write(
+        "pipeline.yaml",
+        ws.read("pipeline.yaml") + "  new: { uses: decode, in: { archive: archive } }\n",
+    );
+    let told = closing(&ws).expect("a line");
+    assert!(told.ends_with(" without those whose time is not known"), "{told}");
 }
 
 #[test]
