@@ -112,10 +112,25 @@ fn closing(plan: &Plan) -> String {
         None if known.is_empty() => String::new(),
         None => {
             let noun = if stale - known.len() == 1 { "one" } else { "those" };
-            format!(", {} without {noun} that never ran", about(known.iter().sum()))
+            format!(", {} without {noun} {}", about(known.iter().sum()), why_unknown(plan))
         }
     };
     format!("{stale} of {} to run{time}", count(all, "stage"))
+}
+
+/// Why nobody knows how long some stages take.
+fn why_unknown(plan: &Plan) -> &'static str {
+    let unknown = || plan.stale().filter(|decision| decision.outlook.seconds.is_none());
+    let all = |is: fn(&Reason) -> bool| {
+        unknown().all(|decision| matches!(&decision.verdict, Verdict::Run(reasons) if reasons.iter().any(is)))
+    };
+    if all(|reason| *reason == Reason::FirstRun) {
+        "that never ran"
+    } else if all(|reason| matches!(reason, Reason::Kind { .. })) {
+        "of another kind than before"
+    } else {
+        "whose time is not known"
+    }
 }
 
 /// How long the stages that run should take one after the other, if that is known of all of them.

@@ -2,6 +2,7 @@
 //! for an input with what changed before it. Whether a stage runs is not decided here.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
@@ -9,10 +10,10 @@ use serde_json::{Value, json};
 use super::Experiment;
 use super::key::{Difference, KeyParts};
 use super::outside::param_naming;
-use super::past::{Earlier, Past, are_alike};
+use super::past::{Earlier, Nth, Past, are_alike};
 use super::reason::{Cause, Causes, FileChange, InputChange, Reason};
 use crate::pipeline::{Source, StageId};
-use crate::store::{Digest, Record, RunLog};
+use crate::store::{Digest, Record};
 
 /// How many changes before an input are told.
 const TOLD: usize = 12;
@@ -23,12 +24,13 @@ const DEEPEST: usize = 100;
 pub(super) struct Explainer<'a> {
     experiment: &'a Experiment,
     pub(super) past: Past<'a>,
-    /// The causes found so far, by the port and its former bytes. Stages in a row ask for the same ones.
+    /// The causes found so far, by the port, its former bytes and the run that had those. Stages in a row ask for the same
+    /// ones.
     found: Mutex<HashMap<Asked, Causes>>,
 }
 
-/// An output and the bytes that it once had.
-type Asked = (StageId, String, Digest);
+/// An output, the bytes that it once had, and in which run.
+type Asked = (StageId, String, Digest, usize);
 
 /// The results of a run as far as they are known, by stage.
 pub(super) type Results = [Option<Arc<Record>>];
@@ -111,14 +113,16 @@ impl<'a> Explainer<'a> {
     ) -> Option<(InputChange, bool)> {
         let pipeline = &self.experiment.pipeline;
         let decl = pipeline.stage(id);
-        let Some(source) = decl.inputs.get(port) else { return Some((InputChange::Unbound, true)) };
+        let Some(source) = decl.inputs.get(port) else {
+            let place = pipeline.place_around(&decl.name, &["in", port]);
+            return Some((InputChange::Unbound { place }, true));
+        };
         let (name, place) = (source.to_string(), || pipeline.place_of_input(&decl.name, port));
         new?;
         let Some(old) = old else {
             return Some((InputChange::Bound { source: name, place: place() }, true));
         };
-        let asked = (source.id, source.port.clone(), old);
-        let read = self.past.run_of(&decl.name, &earlier.record.key);
+        let read = self.past.run_of(&decl.name, earlier);
         let read = read.and_then(|(run, origins)| Some((run, origins.inputs.get(port)?)));
         let Some((run, former)) = read else {
             return Some((InputChange::Bytes { source: name, causes: Causes::default() }, true));
@@ -128,6 +132,7 @@ impl<'a> Explainer<'a> {
         if !self.is_same_output((stage, former_port), (run, then.as_ref()), source, results) {
             return Some((InputChange::Rebound { old: former.clone(), new: name, place: place() }, true));
         }
+        let asked = (source.id, source.port.clone(), old, run.0);
         let (causes, told) = self.causes(asked, then, results, depth);
         Some((InputChange::Bytes { source: name, causes }, told))
     }
@@ -137,22 +142,25 @@ impl<'a> Explainer<'a> {
     fn is_same_output(
         &self,
         (stage, port): (&str, &str),
-        (run, then): (&RunLog, Option<&Earlier>),
+        (run, then): (Nth<'_>, Option<&Earlier>),
         source: &Source,
         results: &Results,
     ) -> bool {
         let pipeline = &self.experiment.pipeline;
         let now = &pipeline.stage(source.id).name;
-        let is_alike = || {
-            result_of(source.id, results)
-                .zip(then)
-                .is_some_and(|(now, then)| are_alike(&now.parts, &then.parts))
+        let is_alike = |now: &Earlier, then: &Earlier| {
+            are_alike(&now.parts, &then.parts)
+                || now.parts.kind == then.parts.kind && self.past.heirs(run).get(stage) == Some(&source.id)
         };
         let is_same_stage = match (pipeline.id(stage), self.past.successor(stage)) {
             (Some(id), _) => id == source.id,
             (None, Some(successor)) => successor == now,
             // One that was there beside it is no other name of it.
-            (None, None) => !run.stages.contains_key(now.as_str()) && is_alike(),
+            (None, None) => {
+                let results = result_of(source.id, results).zip(then);
+                !run.1.stages.contains_key(now.as_str())
+                    && results.is_some_and(|(now, then)| is_alike(&now, then))
+            }
         };
         let is_there =
             |port| pipeline.stage(source.id).ports.outputs.iter().any(|output| output.name == port);
@@ -214,19 +222,23 @@ impl<'a> Explainer<'a> {
         let in_json = |value: &Value| value_at(value, param).map(ToString::to_string);
         let given = if new.is_none() { in_json(&decl.stage.params()) } else { None };
         if given.is_some() && given == old {
-            return Reason::Idle { field, old: old.unwrap_or_default() };
+            let place = pipeline.place(&decl.name, param);
+            return Reason::Idle { field, old: old.unwrap_or_default(), place };
         }
         let was_given = if old.is_none() { in_json(&json!(earlier.origins.params)) } else { None };
-        let mut place = pipeline.place(&decl.name, param);
         if let Some(value) = was_given.as_ref().filter(|was| new.as_ref() == Some(was)) {
+            let place = pipeline.place(&decl.name, param);
             return Reason::Counts { field, value: value.clone(), place };
         }
         let (mut old, mut new) = (old.or(was_given), new.or(given));
         if param.len() == 1 {
             // Without a default a parameter that is left out is null.
             [&mut old, &mut new].into_iter().for_each(|value| drop(value.take_if(|value| value == "null")));
-            place = place.or_else(|| pipeline.place_of_stage(&decl.name).filter(|_| new.is_none()));
         }
+        let place = match &new {
+            Some(_) => pipeline.place(&decl.name, param),
+            None => pipeline.place_around(&decl.name, &[&["with"], param].concat()),
+        };
         Reason::Param { field, old, new, place }
     }
 
@@ -238,7 +250,13 @@ impl<'a> Explainer<'a> {
         let path = decl.stage.identity().files.remove(name);
         let param = match &path {
             Some(path) => param_naming(&origins, path),
-            None => former.iter().find(|(_, value)| value.is_string()).map(|(param, _)| vec![param.clone()]),
+            // Files of a folder come and go while that stays named.
+            None => {
+                let address = former.iter().find(|(_, value)| value.is_string());
+                let folder = || param_naming(&origins, Path::new(name));
+                let whole = |(param, _): (&String, &Value)| vec![param.clone()];
+                address.map(whole).or_else(folder).or_else(|| former.first_key_value().map(whole))
+            }
         };
         if let Some(param) = &param {
             let steps: Vec<&str> = param.iter().map(String::as_str).collect();
@@ -260,7 +278,10 @@ impl<'a> Explainer<'a> {
             (_, false) => FileChange::Gone,
             _ => FileChange::Content,
         };
-        Reason::File { param: param.and_then(|param| param.into_iter().next()), name, change }
+        let param = param.unwrap_or_default();
+        let path: Vec<&str> = std::iter::once("with").chain(param.iter().map(String::as_str)).collect();
+        let place = self.experiment.pipeline.place_around(&decl.name, &path);
+        Reason::File { param: param.into_iter().next(), name, change, place }
     }
 }
 

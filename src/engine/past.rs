@@ -2,11 +2,11 @@
 //! bytes, and results of the same kind. It reads no more than it is asked for, and decides nothing.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::Experiment;
 use super::key::KeyParts;
-use super::renamed::former_run;
+use super::renamed::{Heirs, former_run};
 use super::stage::Device;
 use crate::pipeline::StageName;
 use crate::store::{Digest, Origins, Record, RunEntry, RunLog, Store, Unfinished};
@@ -28,6 +28,8 @@ pub(super) struct Past<'a> {
     earlier: OnceLock<Vec<RunLog>>,
     /// What stages were in the newest run that have been renamed since.
     pub(super) renamed: BTreeMap<StageName, (String, Earlier)>,
+    /// Which stages took the places of others since a run, once that is asked, by run.
+    pub(super) heirs: Mutex<HashMap<usize, Arc<Heirs>>>,
     kinds: OnceLock<HashMap<String, Vec<Earlier>>>,
 }
 
@@ -40,14 +42,19 @@ pub struct Earlier {
     pub parts: KeyParts,
     /// Where what it came from was read, as far as the log says.
     pub origins: Origins,
+    /// The run that it was looked up in, if it was in one.
+    run: Option<usize>,
 }
+
+/// A run of the past: how many are newer, and its log.
+pub(super) type Nth<'a> = (usize, &'a RunLog);
 
 impl Earlier {
     /// A record with its parts; `None` if another version wrote it so that they cannot be read.
     #[must_use]
     pub fn of(record: Record) -> Option<Earlier> {
         let parts = record.identity.read().ok()?;
-        Some(Earlier { record, parts, origins: Origins::default() })
+        Some(Earlier { record, parts, origins: Origins::default(), run: None })
     }
 }
 
@@ -56,10 +63,10 @@ impl<'a> Past<'a> {
         let last = store.last_run(&experiment.pipeline.name);
         let last = last.or_else(|| former_run(experiment, store, device));
         let has_failures = store.has_failures(&experiment.pipeline.name);
-        let (earlier, renamed, kinds) = Default::default();
-        let mut past = Past { experiment, store, device, last, has_failures, earlier, renamed, kinds };
+        let (earlier, renamed, heirs, kinds) = Default::default();
+        let mut past = Past { experiment, store, device, last, has_failures, earlier, renamed, heirs, kinds };
         // Not when it is first asked for: hashing a file shares its work, and whoever takes a part may ask the same.
-        past.renamed = past.find_renamed();
+        past.find_renamed();
         past
     }
 
@@ -69,7 +76,12 @@ impl<'a> Past<'a> {
     }
 
     fn last_entry(&self, stage: &str) -> Option<&RunEntry> {
-        self.runs().find_map(|run| run.stages.get(stage))
+        self.runs().find_map(|(_, run)| run.stages.get(stage))
+    }
+
+    /// Whether a run had a result of the stage under this key.
+    pub(super) fn was_computed(&self, stage: &str, key: &Digest) -> bool {
+        self.runs().any(|(_, run)| run.stages.get(stage).is_some_and(|entry| entry.key == *key))
     }
 
     /// What the pipeline was called when it last ran, if it has never run under its name.
@@ -106,22 +118,25 @@ impl<'a> Past<'a> {
         self.logged(self.last_entry(stage.as_str())?)
     }
 
-    /// The newest run in which a stage got a result, and where the stage read what that came from. A stage that was
-    /// renamed since has it under a name that is gone.
-    pub(super) fn run_of(&self, stage: &StageName, result: &Digest) -> Option<(&RunLog, &Origins)> {
-        let is_it = |entry: &&RunEntry| entry.is_own() && entry.key == *result;
+    /// The run in which a stage got a result, and where the stage read what that came from: the run that the result was
+    /// looked up in, so that all that led to another is told of one run, or else the newest. A stage that was renamed
+    /// since has it under a name that is gone.
+    pub(super) fn run_of(&self, stage: &StageName, result: &Earlier) -> Option<(Nth<'_>, &Origins)> {
+        let is_it = |entry: &&RunEntry| entry.is_own() && entry.key == result.record.key;
         let is_gone = |name: &str| self.experiment.pipeline.id(name).is_none();
-        self.runs().find_map(|run| {
+        let same = result.run.and_then(|nth| self.runs().nth(nth));
+        same.into_iter().chain(self.runs()).find_map(|(nth, run)| {
             let own = run.stages.get(stage.as_str()).filter(is_it);
             let renamed = || run.stages.iter().find(|(name, entry)| is_it(entry) && is_gone(name));
             let entry = own.or_else(|| Some(renamed()?.1))?;
-            Some((run, &entry.origins))
+            Some(((nth, run), &entry.origins))
         })
     }
 
     /// The result of a stage in a run.
-    pub(super) fn result_in(&self, run: &RunLog, stage: &str) -> Option<Earlier> {
-        self.logged(run.stages.get(stage)?)
+    pub(super) fn result_in(&self, (nth, run): Nth<'_>, stage: &str) -> Option<Earlier> {
+        let earlier = self.logged(run.stages.get(stage)?)?;
+        Some(Earlier { run: Some(nth), ..earlier })
     }
 
     fn logged(&self, entry: &RunEntry) -> Option<Earlier> {
@@ -137,11 +152,11 @@ impl<'a> Past<'a> {
     }
 
     /// The runs of the pipeline, newest first; of those before the last one none is read before it is asked for.
-    fn runs(&self) -> impl Iterator<Item = &RunLog> {
+    fn runs(&self) -> impl Iterator<Item = Nth<'_>> {
         let name = self.former_pipeline().unwrap_or(&self.experiment.pipeline.name);
         let read = || self.store.last_runs(name, LOGS);
         let earlier = std::iter::once_with(move || self.earlier.get_or_init(read)).flatten().skip(1);
-        self.last.iter().chain(earlier)
+        self.last.iter().chain(earlier).enumerate()
     }
 
     /// The newest results of a kind, newest first.

@@ -175,12 +175,17 @@ impl<'a> Planner<'a> {
         (parts, last): (&KeyParts, Option<&Earlier>),
         results: &Results,
     ) -> Vec<Reason> {
-        let last_key = self.last_key(self.experiment.pipeline.stage(id).name.as_str());
+        let stage = self.experiment.pipeline.stage(id).name.as_str();
+        let last_key = self.last_key(stage);
         match last {
             _ if key.is_some() && last_key == key => vec![Reason::Lost],
             Some(last) if key == Some(last.record.key) => vec![Reason::Lost],
             Some(last) => self.explainer.changes(id, parts, last, results),
-            None if last_key.is_some() => vec![Reason::Forgotten],
+            // What was computed is known by the log, with a key that is not known yet only that it is gone.
+            None if key.is_some_and(|key| self.explainer.past.was_computed(stage, &key)) => {
+                vec![Reason::Lost]
+            }
+            None if last_key.is_some() => vec![if key.is_some() { Reason::Forgotten } else { Reason::Lost }],
             None => vec![Reason::FirstRun],
         }
     }

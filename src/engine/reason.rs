@@ -21,7 +21,7 @@ pub enum Reason {
         old: Option<String>,
         /// The new value in JSON; `None` if it has none.
         new: Option<String>,
-        /// Where the new value stands, unless it is a default; the stage, if the parameter was removed from it.
+        /// Where the new value stands, unless it is a default; if there is none, what is around where it stood.
         place: Option<Place>,
     },
     /// An entry of a parameter has another name and the same value.
@@ -48,6 +48,8 @@ pub enum Reason {
         field: String,
         /// The former value in JSON.
         old: String,
+        /// Where it is given.
+        place: Option<Place>,
     },
     /// The stage is of another kind than in the last run.
     Kind {
@@ -84,6 +86,8 @@ pub enum Reason {
         name: String,
         /// How it differs.
         change: FileChange,
+        /// Where it is named, or what is around where it was.
+        place: Option<Place>,
     },
     /// A file outside the store cannot be read, so that there is no key and nothing to run.
     Unreadable {
@@ -115,7 +119,10 @@ pub enum InputChange {
         place: Option<Place>,
     },
     /// Only the last run had such an input.
-    Unbound,
+    Unbound {
+        /// What is around where it stood.
+        place: Option<Place>,
+    },
     /// It comes from elsewhere.
     Rebound {
         /// The former stage and port.
@@ -183,7 +190,9 @@ impl fmt::Display for Reason {
             Reason::Counts { field, value, place } => {
                 write!(f, "{field} counts now: {value}{}", At(place.as_ref()))
             }
-            Reason::Idle { field, old } => write!(f, "{field} no longer counts, was {old}"),
+            Reason::Idle { field, old, place } => {
+                write!(f, "{field} no longer counts, was {old}{}", At(place.as_ref()))
+            }
             Reason::Kind { stage, old, new, place } => {
                 write!(f, "{stage} uses {old} -> {new}{}", At(place.as_ref()))
             }
@@ -193,7 +202,9 @@ impl fmt::Display for Reason {
                 InputChange::Bound { source, place } => {
                     write!(f, "input {port} is new: {source}{}", At(place.as_ref()))
                 }
-                InputChange::Unbound => write!(f, "input {port} is no longer bound"),
+                InputChange::Unbound { place } => {
+                    write!(f, "input {port} is no longer bound{}", At(place.as_ref()))
+                }
                 InputChange::Rebound { old, new, place } => {
                     write!(f, "input {port}: {old} -> {new}{}", At(place.as_ref()))
                 }
@@ -202,15 +213,16 @@ impl fmt::Display for Reason {
                 }
                 InputChange::Bytes { causes, .. } => write!(f, "input {port} changed: {causes}"),
             },
-            Reason::File { param, name, change } => {
+            Reason::File { param, name, change, place } => {
                 if let Some(param) = param {
                     write!(f, "{param}: ")?;
                 }
-                match change {
-                    FileChange::Content => write!(f, "{name} has other content"),
-                    FileChange::Appeared => write!(f, "{name} was not read before"),
-                    FileChange::Gone => write!(f, "{name} is no longer read"),
-                }
+                let change = match change {
+                    FileChange::Content => "has other content",
+                    FileChange::Appeared => "was not read before",
+                    FileChange::Gone => "is no longer read",
+                };
+                write!(f, "{name} {change}{}", At(place.as_ref()))
             }
             Reason::Unreadable { path, error, place } => {
                 write!(f, "{path}: {error}{}", At(place.as_ref()))

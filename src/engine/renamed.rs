@@ -2,18 +2,22 @@
 //! pipeline one was that never ran. What follows from it is decided elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
 
 use super::Experiment;
 use super::key::KeyParts;
-use super::past::{Earlier, Past, are_alike, distance};
+use super::past::{Earlier, Nth, Past, are_alike, distance};
 use super::stage::Device;
-use crate::pipeline::{StageId, StageName};
+use crate::pipeline::{StageDecl, StageId, StageName};
 use crate::store::{RunLog, Store};
 
 /// Stages no longer in the pipeline that are compared with new ones.
 const GONE: usize = 50;
 /// Pipelines with the same stages that are compared with a new one.
 const PIPELINES: usize = 20;
+
+/// The stages that took the places of others, by the names of those.
+pub(super) type Heirs = BTreeMap<String, StageId>;
 
 impl Past<'_> {
     /// What the stage was called in the newest run, with its result then, if it was renamed since.
@@ -26,13 +30,77 @@ impl Past<'_> {
         self.renamed.iter().find(|(_, (former, _))| former == gone).map(|(name, _)| name)
     }
 
-    /// The stages that were renamed since the newest run, and what each was then.
-    pub(super) fn find_renamed(&self) -> BTreeMap<StageName, (String, Earlier)> {
+    /// Finds the stages that were renamed since the newest run, and what each was then: those that are alike, and then
+    /// those that took the place of one for all who read it.
+    pub(super) fn find_renamed(&mut self) {
+        self.renamed = self.find_alike();
+        let is_gone = |name: &String| self.experiment.pipeline.id(name).is_none();
+        if self.last.as_ref().is_some_and(|run| run.stages.keys().any(is_gone)) {
+            let heirs = self.find_heirs();
+            self.renamed.extend(heirs);
+        }
+    }
+
+    /// The stages that took the place of one of the newest run, which is the former self of none yet.
+    fn find_heirs(&self) -> Vec<(StageName, (String, Earlier))> {
+        let Experiment { pipeline, .. } = self.experiment;
+        let Some(run) = &self.last else { return Vec::new() };
+        let heir = |(gone, id): (&String, &StageId)| {
+            let StageDecl { name, kind, .. } = pipeline.stage(*id);
+            // A stage that was left out for a while is itself.
+            let is_taken = self.successor(gone).is_some()
+                || self.former_self(name).is_some()
+                || self.last_own(name).is_some();
+            let then = if is_taken { None } else { self.result_in((0, run), gone) };
+            then.filter(|then| then.parts.kind == *kind).map(|then| (name.clone(), (gone.clone(), then)))
+        };
+        self.heirs((0, run)).iter().take(GONE).filter_map(heir).collect()
+    }
+
+    /// Which stage took the place of each that is gone since a run: all that read it then, and still read anything there,
+    /// read a stage that is new.
+    pub(super) fn heirs(&self, (nth, run): Nth<'_>) -> Arc<Heirs> {
+        let lock = || self.heirs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(heirs) = lock().get(&nth) {
+            return Arc::clone(heirs);
+        }
+        let Experiment { pipeline, .. } = self.experiment;
+        let mut places: BTreeMap<&str, BTreeSet<StageId>> = BTreeMap::new();
+        for (name, entry) in &run.stages {
+            let now = pipeline.id(name).or_else(|| pipeline.id(self.successor(name)?.as_str()));
+            let Some(now) = now else { continue };
+            for (port, source) in &entry.origins.inputs {
+                let stage = source.split_once('.').map_or(source.as_str(), |(stage, _)| stage);
+                if pipeline.id(stage).is_none()
+                    && let Some(source) = pipeline.stage(now).inputs.get(port)
+                {
+                    places.entry(stage).or_default().insert(source.id);
+                }
+            }
+        }
+        let mut heirs: BTreeMap<StageId, Vec<&str>> = BTreeMap::new();
+        for (gone, ids) in places {
+            let mut ids = ids.into_iter();
+            if let (Some(id), None) = (ids.next(), ids.next()) {
+                heirs.entry(id).or_default().push(gone);
+            }
+        }
+        let is_new = |id: StageId| !run.stages.contains_key(pipeline.stage(id).name.as_str());
+        let one = |(id, gone): (StageId, Vec<&str>)| match gone.as_slice() {
+            [gone] if is_new(id) => Some(((*gone).to_owned(), id)),
+            _ => None,
+        };
+        let heirs: Arc<Heirs> = Arc::new(heirs.into_iter().filter_map(one).collect());
+        lock().insert(nth, Arc::clone(&heirs));
+        heirs
+    }
+
+    fn find_alike(&self) -> BTreeMap<StageName, (String, Earlier)> {
         let Experiment { pipeline, .. } = self.experiment;
         let Some(run) = &self.last else { return BTreeMap::new() };
         let gone = run.stages.keys().filter(|name| pipeline.id(name).is_none()).take(GONE);
         let gone: Vec<(&String, Earlier)> =
-            gone.filter_map(|name| Some((name, self.result_in(run, name)?))).collect();
+            gone.filter_map(|name| Some((name, self.result_in((0, run), name)?))).collect();
         if gone.is_empty() {
             return BTreeMap::new();
         }

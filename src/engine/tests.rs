@@ -317,6 +317,27 @@ fn where_the_log_does_not_say_what_was_read_an_input_has_only_changed() {
 }
 
 #[test]
+fn lost_records_are_told_as_far_as_the_log_has_their_keys() {
+    let bench = Bench::new(CHAIN);
+    bench.run(&["a.text=old"], OnFailure::Stop, &Told::default());
+    bench.run(&[], OnFailure::Stop, &Told::default());
+    std::fs::remove_dir_all(bench.store().root().join("records")).unwrap();
+    let lost = "output lost: its record is no longer in the cache";
+    let told = |first: &str| {
+        [
+            format!("a: {first}"),
+            format!("b: {lost}, depends on a"),
+            format!("c: {lost}, depends on b"),
+            format!("d: {lost}"),
+        ]
+    };
+    assert_eq!(bench.plan(&[]), told(lost));
+    assert_eq!(bench.plan(&["a.text=old"]), told(lost));
+    let never = "never computed like this; the last result is no longer in the cache";
+    assert_eq!(bench.plan(&["a.text=new"]), told(never));
+}
+
+#[test]
 fn a_stage_that_was_left_out_of_a_run_is_compared_with_its_last_result() {
     let bench = Bench::new(CHAIN);
     bench.run(&[], OnFailure::Stop, &Told::default());

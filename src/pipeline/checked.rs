@@ -116,10 +116,12 @@ impl<S> Pipeline<S> {
         self.sources.place(&["stages", stage.as_str(), "in", port])
     }
 
-    /// Where a stage begins.
+    /// Where something stood in a stage that is no longer written: what is around it, the whole stage if need be. The
+    /// path begins with `with` or `in`.
     #[must_use]
-    pub fn place_of_stage(&self, stage: &StageName) -> Option<Place> {
-        self.sources.place(&["stages", stage.as_str()])
+    pub fn place_around(&self, stage: &StageName, path: &[&str]) -> Option<Place> {
+        let path = [&["stages", stage.as_str()], path].concat();
+        (2..=path.len()).rev().find_map(|length| self.sources.place(&path[..length]))
     }
 
     /// Where it is written of which kind a stage is.

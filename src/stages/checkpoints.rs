@@ -89,9 +89,12 @@ fn read(files: &BTreeMap<String, InputFile>, file: &str) -> io::Result<Vec<u8>> 
 }
 
 /// Whether a position is one of `keep` that are spread evenly as far as `last`: the multiples of the smallest power
-/// of two of which there are not more. Powers of two, so that those of a longer way are among those of a shorter one.
+/// of two of which there are not more, or of half of it if `last` alone is one. Powers of two, so that those of a longer
+/// way are among those of a shorter one.
 fn is_kept(position: u64, last: u64, keep: u32) -> bool {
     let step = (0..64).map(|power| 1u64 << power).find(|step| last / step <= keep.into());
+    // The last is kept in any case, and so does not count as the only one.
+    let step = step.map(|step| if step == last { step.div_ceil(2) } else { step });
     step.is_some_and(|step| position.is_multiple_of(step))
 }
 
@@ -106,11 +109,17 @@ mod tests {
         assert_eq!(kept(20, 10), [2, 4, 6, 8, 10, 12, 14, 16, 18, 20]);
         assert_eq!(kept(500, 10), [64, 128, 192, 256, 320, 384, 448]);
         assert_eq!(kept(499, 1), [256]);
+        assert_eq!(
+            (kept(4, 1), kept(5, 1), kept(2, 1), kept(1, 1)),
+            (vec![2, 4], vec![4], vec![1, 2], vec![1])
+        );
         assert_eq!(kept(9, 0), [0; 0]);
         for last in 1..300 {
             for keep in [1, 3, 10] {
                 let (now, then) = (kept(last, keep), kept(last + 1, keep));
-                assert!(now.len() <= keep as usize);
+                let besides = now.iter().filter(|p| **p != last).count();
+                assert!((usize::from(last > 1)..=keep as usize).contains(&besides), "{now:?} of {last}");
+                assert!(keep == 1 || now.len() <= keep as usize, "the last counts: {now:?}");
                 assert!(then.iter().all(|p| *p > last || now.contains(p)), "only kept ones are needed later");
             }
         }

@@ -47,8 +47,8 @@ macro_rules! learning_params {
             /// Stop after this many epochs without a better validation loss. Without: never.
             #[serde(default)]
             patience: Option<::std::num::NonZero<u32>>,
-            /// How many ends of epochs to keep for shorter and longer trainings to go on from, spread evenly over the
-            /// training, besides the last one. Each takes up to four times the disk space of the weights. Changes no
+            /// At most how many ends of epochs to keep for shorter and longer trainings to go on from, spread evenly over
+            /// the training, besides the last one. Each takes up to four times the disk space of the weights. Changes no
             /// result.
             #[serde(default = "crate::stages::learning::defaults::checkpoints")]
             checkpoints: u32,

@@ -79,7 +79,9 @@ impl Rules {
                 let mut scored: Vec<(f64, usize)> = scored.collect();
                 // Of equals the newest.
                 scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)));
-                kept.extend(scored.iter().take(best.runs).map(|(_, at)| at));
+                let mut seen = BTreeSet::new();
+                let different = scored.iter().filter(|(_, at)| seen.insert(results(&runs[*at])));
+                kept.extend(different.take(best.runs).map(|(_, at)| at));
             }
         }
         if let Some(limit) = self.older_than {
@@ -103,14 +105,21 @@ fn newest<'a>(runs: &[LoggedRun], newest_first: &'a [usize], count: usize) -> &'
     &newest_first[..end]
 }
 
-/// The runs of a pipeline that ended with different results, newest first.
+/// The runs of a pipeline that ended with different results, or got others of them themselves, newest first. A failed run
+/// ends with the results of the one before it, but only that one says what they came from.
 fn distinct(runs: &[LoggedRun], pipeline: &str) -> Vec<usize> {
     let mut seen = BTreeSet::new();
     let newest_first = (0..runs.len()).rev().filter(|at| runs[*at].log.pipeline == pipeline);
-    let keys = |at: &usize| -> Vec<(&String, Digest)> {
-        runs[*at].log.stages.iter().map(|(stage, entry)| (stage, entry.key)).collect()
+    let end = |at: &usize| {
+        let own: Vec<&String> = runs[*at].log.own().map(|(stage, _)| stage).collect();
+        (runs[*at].log.is_whole(), own, results(&runs[*at]))
     };
-    newest_first.filter(|at| seen.insert(keys(at))).collect()
+    newest_first.filter(|at| seen.insert(end(at))).collect()
+}
+
+/// The results that a run ended with, by stage.
+fn results(run: &LoggedRun) -> Vec<(&String, Digest)> {
+    run.log.stages.iter().map(|(stage, entry)| (stage, entry.key)).collect()
 }
 
 #[cfg(test)]
@@ -119,7 +128,7 @@ mod tests {
 
     use super::*;
     use crate::store::live::Alive;
-    use crate::store::{Origins, Outcome, RunEntry, RunLog};
+    use crate::store::{Origins, Outcome, RunEntry, RunLog, Unfinished};
 
     /// Runs of `a` that ended with these results, one a day, and the results with their accuracies.
     fn runs(ends: &[&str], accuracies: &[(&str, f64)]) -> (Vec<LoggedRun>, BTreeMap<Digest, Record>) {
@@ -182,6 +191,54 @@ mod tests {
         let two_days = Some(Duration::from_secs(2 * 86_400 + 60));
         let rules = Rules { keep_best: best(1, "accuracy"), older_than: two_days, ..Rules::default() };
         assert_eq!(kept(&rules, &["w", "x", "y", "z"], &figures), [0, 2, 3]);
+    }
+
+    /// A run that ended with these results of `a` and `b`, and failed in `b` if that is an earlier one.
+    fn pair(name: &str, a: &str, b: &str, state: Outcome) -> LoggedRun {
+        let entry = |end: &str, state| RunEntry {
+            key: Digest::of(end.as_bytes()),
+            state,
+            origins: Origins::default(),
+        };
+        let ends = [("a".to_owned(), entry(a, Outcome::Reused)), ("b".to_owned(), entry(b, state))];
+        let mut log = RunLog::new("p", BTreeMap::from(ends));
+        if state == Outcome::Earlier {
+            log.unfinished.insert("b".to_owned(), Unfinished::Failed);
+        }
+        LoggedRun { name: name.to_owned(), log }
+    }
+
+    #[test]
+    fn a_failed_run_that_ended_with_the_results_of_a_whole_one_does_not_stand_for_it() {
+        let runs = [
+            pair("0", "a0", "b0", Outcome::Done),
+            pair("1", "a1", "b1", Outcome::Done),
+            pair("2", "a1", "b1", Outcome::Earlier),
+            pair("3", "a2", "b1", Outcome::Earlier),
+        ];
+        let kept = |rules: Rules| -> Vec<usize> {
+            rules.kept(&runs, &BTreeMap::new(), &Needs::default(), 0).into_iter().collect()
+        };
+        assert_eq!(kept(Rules { keep_runs: Some(1), ..Rules::default() }), [1, 2, 3]);
+        assert_eq!(kept(Rules { keep_runs: Some(2), ..Rules::default() }), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn of_best_runs_those_with_the_same_results_count_once() {
+        let runs = [
+            pair("0", "a0", "b0", Outcome::Done),
+            pair("1", "a1", "b1", Outcome::Done),
+            pair("2", "a1", "b1", Outcome::Earlier),
+        ];
+        let mut records = BTreeMap::new();
+        for (end, accuracy) in [("a0", 0.5), ("a1", 0.9)] {
+            let mut record = Record::new(Digest::of(end.as_bytes()), Value::Null, BTreeMap::new());
+            record.metrics.insert("accuracy".to_owned(), accuracy);
+            records.insert(record.key, record);
+        }
+        let rules = Rules { keep_runs: Some(0), keep_best: best(2, "accuracy"), ..Rules::default() };
+        let kept = rules.kept(&runs, &records, &Needs::default(), 0);
+        assert_eq!(kept, BTreeSet::from([0, 2]));
     }
 
     #[test]

@@ -49,10 +49,10 @@ fn another_file_is_an_edit_of_the_field_that_names_it() {
     assert_eq!(ran.reasons("count"), [format!("input x changed: {field}")]);
 
     ws.write("b.txt", "thirteen\n");
-    assert_eq!(status(&ws, &[])[0], "archive will run url: b.txt has other content");
+    assert_eq!(status(&ws, &[])[0], "archive will run url: b.txt has other content (pipeline.yaml:3)");
     // The same file, written otherwise.
     edit(&ws, "url: b.txt", "url: ./b.txt");
-    assert_eq!(status(&ws, &[])[0], "archive will run url: ./b.txt has other content");
+    assert_eq!(status(&ws, &[])[0], "archive will run url: ./b.txt has other content (pipeline.yaml:3)");
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_file_that_moved_before_it_changed_has_other_content() {
     edit(&ws, "url: a.txt", "url: c.txt");
     ws.run().ran([]);
     ws.write("c.txt", "two\n");
-    assert_eq!(status(&ws, &[])[0], "archive will run url: c.txt has other content");
+    assert_eq!(status(&ws, &[])[0], "archive will run url: c.txt has other content (pipeline.yaml:3)");
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn from_a_file_to_the_web_and_back_is_an_edit_of_the_field() {
     // The md5 of "another\n": with it the address counts no more.
     let md5 = "md5: 07e2ee723f15e8cf2a70dd2ffdb4dd84";
     edit(&ws, "url: c.txt", &format!("url: \"{url}\", {md5}"));
-    assert_eq!(status(&ws, &[])[1], format!("archive.url no longer counts, was \"{url}\""));
+    assert_eq!(status(&ws, &[])[1], format!("archive.url no longer counts, was \"{url}\" (pipeline.yaml:3)"));
     // And without one the address counts again.
     edit(&ws, md5, "md5: febe6995bad457991331348f7b9c85fa");
     ws.run().ran(["archive"]);
@@ -116,6 +116,17 @@ fn another_kind_is_told_without_the_files_of_the_former() {
             "count will run depends on archive",
         ]
     );
+    let closing = |ws: &Workspace| {
+        ws.call(&["status", "pipeline.yaml"]).succeeds().out.lines().last().map(str::to_owned)
+    };
+    let told = closing(&ws).expect("a line");
+    assert!(told.ends_with(" without one of another kind than before"), "{told}");
+    ws.write(
+        "pipeline.yaml",
+        ws.read("pipeline.yaml") + "  new: { uses: decode, in: { archive: archive } }\n",
+    );
+    let told = closing(&ws).expect("a line");
+    assert!(told.ends_with(" without those whose time is not known"), "{told}");
 }
 
 #[test]
@@ -132,6 +143,33 @@ fn other_files_of_a_command_are_told_as_they_are_named() {
         status(&ws, &[])[0],
         format!("a will run a.deps.0 \"{}\" -> \"{}\" (pipeline.yaml:2)", one.display(), two.display())
     );
+}
+
+#[test]
+fn what_is_no_longer_read_is_told_with_the_line_around_it() {
+    let ws = Workspace::new(
+        "stages:
+  a:
+    uses: command
+    with:
+      run: cat x.txt > o || true
+      outs: { o: o }
+      deps: [x.txt, y.txt, d]
+  b: { uses: command, in: { x: a, y: a }, with: { run: cat in/x > o, outs: { o: o } } }
+",
+    );
+    ws.write("x.txt", "1\n").write("y.txt", "2\n").write("d/z.txt", "3\n").write("d/w.txt", "4\n");
+    ws.run().ran(["a", "b"]);
+    edit(&ws, "{ x: a, y: a }", "{ x: a }");
+    assert_eq!(status(&ws, &[])[1], "b will run input y is no longer bound (pipeline.yaml:8)");
+    std::fs::remove_file(ws.path("d/z.txt")).expect("there");
+    let folder = "deps: d/z.txt is no longer read (pipeline.yaml:7)";
+    assert_eq!(status(&ws, &[])[0], format!("a will run {folder}"));
+    edit(&ws, "[x.txt, y.txt, d]", "[x.txt, d]");
+    let one = "deps: y.txt is no longer read (pipeline.yaml:7)";
+    assert_eq!(status(&ws, &[])[..2], [&format!("a will run {folder}"), one]);
+    edit(&ws, "      deps: [x.txt, d]\n", "");
+    assert_eq!(status(&ws, &[])[2], "deps: x.txt is no longer read (pipeline.yaml:4)");
 }
 
 #[test]
@@ -187,6 +225,42 @@ fn a_stage_that_was_there_beside_another_is_no_other_name_of_it() {
     assert_eq!(told[..2], ["near up to date", "far will run first run"]);
     let ran = ws.run().ran(["far", "c"]);
     assert_eq!(ran.reasons("c"), ["input x: a.o -> far.o (pipeline.yaml:5)"]);
+}
+
+#[test]
+fn a_stage_that_was_edited_all_over_is_renamed_if_it_took_the_place_of_one_for_all_who_read_that() {
+    let pipeline = "stages:
+  a: { uses: synthesize, with: { train_per_class: 1, test_per_class: 1, seed: 1 } }
+  b: { uses: command, in: { x: a }, with: { run: wc -c < in/x > o, outs: { o: o } } }
+  c: { uses: command, in: { x: a }, with: { run: head -c 9 in/x > o, outs: { o: o } } }
+";
+    let ws = Workspace::new(pipeline);
+    ws.run().ran(["a", "b", "c"]);
+    let a = "uses: synthesize, with: { train_per_class: 1, test_per_class: 1, seed: 1 }";
+    let far = "uses: synthesize, with: { train_per_class: 2, test_per_class: 3, seed: 4 }";
+    let renamed = pipeline.replace("  a:", "  a5:").replace("x: a", "x: a5").replace(a, far);
+    ws.write("pipeline.yaml", renamed.replace("wc -c <", "exit 3;"));
+    let fields = [
+        "a5.seed 1 -> 4 (pipeline.yaml:2)",
+        "a5.test_per_class 1 -> 3 (pipeline.yaml:2)",
+        "a5.train_per_class 1 -> 2 (pipeline.yaml:2)",
+    ];
+    assert_eq!(status(&ws, &[])[..3], [&format!("a5 will run {}", fields[0]), fields[1], fields[2]]);
+    // What could not be computed anew is told the same, although the newest run has the stage under its new name.
+    ws.run_with(&["--keep-going"]).failed(["b"]);
+    ws.write("pipeline.yaml", &renamed);
+    let input = format!("input x changed: {}", fields.join("; "));
+    assert_eq!(status(&ws, &[])[1], format!("b will run {input}"));
+    // A stage that not all of them read took nobody's place.
+    let ws = Workspace::new(pipeline);
+    ws.run().ran(["a", "b", "c"]);
+    let a6 = format!("  a6: {{ {} }}\n", far.replace("seed: 4", "seed: 5"));
+    ws.write("pipeline.yaml", renamed.replace("x: a5 }, with: { run: wc", "x: a6 }, with: { run: wc") + &a6);
+    let told = status(&ws, &[]);
+    assert!(told.contains(&"a5 will run first run".to_owned()), "{told:#?}");
+    assert!(told.contains(&"a6 will run first run".to_owned()), "{told:#?}");
+    let ran = ws.run().ran(["a5", "a6", "b", "c"]);
+    assert_eq!(ran.reasons("b"), ["input x: a.file -> a6.file (pipeline.yaml:3)"]);
 }
 
 #[test]
@@ -324,6 +398,32 @@ fn a_cause_is_found_although_what_was_read_has_been_overwritten_since() {
 }
 
 #[test]
+fn a_field_has_one_former_value_by_whichever_way_it_is_found() {
+    let ws = Workspace::new(
+        "stages:
+  a: { uses: command, with: { run: echo 1 > o; echo 1 > p, outs: { o: o, p: p } } }
+  b: { uses: command, in: { x: a.o }, with: { run: cp in/x o, outs: { o: o } } }
+  c: { uses: command, in: { x: a.p, y: b }, with: { run: cat in/x in/y > o, outs: { o: o } } }
+",
+    );
+    ws.run().ran(["a", "b", "c"]);
+    // The result of `b` is the former one, so that the newest run that has it is not the one that `c` read it in.
+    edit(&ws, "echo 1 > p", "echo 2 > p");
+    edit(&ws, "cat in/x in/y", "exit 1");
+    ws.run().reused(["b"]).failed(["c"]);
+    edit(&ws, "echo 1 > o", "echo 3 > o");
+    ws.run().failed(["c"]);
+    edit(&ws, "exit 1", "cat in/x in/y");
+    let field = "a.run \"echo 1 > o; echo 1 > p\" -> \"echo 3 > o; echo 2 > p\" (pipeline.yaml:2)";
+    let told = [
+        &format!("c will run input x changed: {field}"),
+        &format!("input y changed: {field}"),
+        "failed last time: `exit 1 > o`: exit status: 1",
+    ];
+    assert_eq!(status(&ws, &[])[2..5], told);
+}
+
+#[test]
 fn entries_that_the_user_names_are_told_one_by_one() {
     let ws = Workspace::new(
         "stages:
@@ -338,7 +438,7 @@ fn entries_that_the_user_names_are_told_one_by_one() {
     );
     ws.run().ran(["a", "b"]);
     edit(&ws, "      env: [STLPIPE_TEST_A]\n", "");
-    assert_eq!(status(&ws, &[])[0], "a will run a.env.STLPIPE_TEST_A removed, was null");
+    assert_eq!(status(&ws, &[])[0], "a will run a.env.STLPIPE_TEST_A removed, was null (pipeline.yaml:4)");
     edit(&ws, "outs: { o: o }\n  b", "outs: { o: o }\n      env: [STLPIPE_TEST_B]\n  b");
     assert_eq!(
         status(&ws, &[])[..2],

@@ -74,6 +74,9 @@ fn the_number_of_checkpoints_changes_no_result_and_bounds_the_disk() {
     ws.set("train.checkpoints", "1").set("train.epochs", "7");
     ws.run_with(&["--stage", "train"]).ran(["train"]);
     assert_eq!(chains(&ws), 2, "every fourth, and the last");
+    let ws = experiment(&[("train.epochs", "4"), ("train.checkpoints", "1")]);
+    ws.run_with(&["--stage", "train"]);
+    assert_eq!(chains(&ws), 2, "one besides the last");
 }
 
 #[test]

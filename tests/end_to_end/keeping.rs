@@ -432,6 +432,26 @@ stages:
 }
 
 #[test]
+fn failed_runs_do_not_push_out_the_run_that_tells_what_the_last_good_results_came_from() {
+    const PIPELINE: &str = r#"
+name: p
+stages:
+  a: { uses: command, with: { run: "echo a > o", outs: { o: o } } }
+  b: { uses: command, in: { x: a }, with: { run: "cp in/x o", outs: { o: o } } }
+"#;
+    let ws = Workspace::new(PIPELINE);
+    ws.run().ran(["a", "b"]);
+    let broken = PIPELINE.replace("cp in/x o", "exit 1");
+    ws.write("pipeline.yaml", &broken).run().failed(["b"]);
+    ws.write("pipeline.yaml", broken.replace("echo a", "echo aa")).run().failed(["b"]);
+    ws.call(&["cache", "gc", "--keep-runs", "1", "--delete"]).succeeds();
+    ws.write("pipeline.yaml", PIPELINE.replace("echo a", "echo aa"));
+    ws.call(&["status", "pipeline.yaml"])
+        .succeeds()
+        .says([r#"input x changed: a.run "echo a > o" -> "echo aa > o" (pipeline.yaml:4)"#]);
+}
+
+#[test]
 fn a_missing_link_of_a_view_is_made_again_by_the_next_run() {
     let ws = kept();
     let link = files(&ws, "cache/views").remove(0);

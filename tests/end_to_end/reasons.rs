@@ -132,10 +132,16 @@ fn files_and_variables_of_the_environment_are_named() {
     ws.write("source.txt", "other\n");
     assert_eq!(
         status(&ws, &[])[1..3],
-        ["text will run deps: source.txt has other content", "upper will run depends on text"]
+        [
+            "text will run deps: source.txt has other content (pipeline.yaml:13)",
+            "upper will run depends on text"
+        ]
     );
     let ran = ws.run().ran(["text", "upper", "count"]);
-    assert_eq!(ran.reasons("count"), ["input text changed: text: deps: source.txt has other content"]);
+    assert_eq!(
+        ran.reasons("count"),
+        ["input text changed: text: deps: source.txt has other content (pipeline.yaml:13)"]
+    );
     let said = std::process::Command::new(env!("CARGO_BIN_EXE_stlpipe"))
         .current_dir(ws.path(""))
         .env("STLPIPE_TEST_COLOUR", "red")
@@ -183,7 +189,7 @@ fn inputs_that_come_from_elsewhere_are_named_with_both_sources() {
     );
     assert_eq!(status(&ws, &[])[3], "count will run input more is new: text.text (pipeline.yaml:24)");
     edit(&ws, "    in: { text: upper.text, more: text.text }\n", "");
-    assert_eq!(status(&ws, &[])[3], "count will run input text is no longer bound");
+    assert_eq!(status(&ws, &[])[3], "count will run input text is no longer bound (pipeline.yaml:22)");
 }
 
 #[test]
