@@ -61,11 +61,10 @@ impl<T, R> Agenda<T, R> {
 
     /// A stage that may begin, from now on under way.
     pub(super) fn begin(&mut self) -> Option<(StageId, T)> {
-        if self.running.len() >= self.limits.jobs || self.computed.len() + self.keeping >= KEEPING {
+        if self.free_jobs() == 0 {
             return None;
         }
-        let free =
-            self.limits.threads - self.running.values().map(|(cost, _)| self.cores(*cost)).sum::<usize>();
+        let free = self.free_cores();
         let fits = COSTS.into_iter().filter(|cost| self.cores(*cost) <= free);
         let first =
             fits.filter_map(|cost| self.queue[cost as usize].first_key_value().map(|(at, _)| (*at, cost)));
@@ -75,10 +74,22 @@ impl<T, R> Agenda<T, R> {
         Some((id, needs))
     }
 
-    /// A stage is no longer under way. How long was it?
-    pub(super) fn end(&mut self, id: StageId) -> Duration {
-        let (_, begun) = self.running.remove(&id).expect("only running stages end");
-        begun.elapsed()
+    /// How many stages may begin.
+    pub(super) fn may_begin(&self) -> usize {
+        let free = self.free_cores();
+        let [waiting, one_core, all_cores] = self.queue.each_ref().map(BTreeMap::len);
+        let alone = usize::from(all_cores > 0 && free == self.limits.threads);
+        (waiting + one_core.min(free).max(alone)).min(self.free_jobs())
+    }
+
+    /// How long a stage has been under way.
+    pub(super) fn time(&self, id: StageId) -> Duration {
+        self.running[&id].1.elapsed()
+    }
+
+    /// A stage is no longer under way.
+    pub(super) fn end(&mut self, id: StageId) {
+        self.running.remove(&id).expect("only running stages end");
     }
 
     /// Notes a result that is to be kept.
@@ -89,11 +100,16 @@ impl<T, R> Agenda<T, R> {
         self.computed.push((id, result));
     }
 
-    /// Results that are to be kept now. While there is more to begin they wait for others to be kept with.
-    pub(super) fn begin_keeping(&mut self, is_more_to_begin: bool) -> Option<Vec<(StageId, R)>> {
+    /// Whether there are results that are to be kept now. While there is more to begin they wait for others to be kept with.
+    pub(super) fn is_keeping_due(&self, is_more_to_begin: bool) -> bool {
         let is_more = is_more_to_begin && self.queue.iter().any(|queue| !queue.is_empty());
         let may_wait = is_more && self.computed.len() < TOGETHER && self.oldest.elapsed() < PATIENCE;
-        if self.computed.is_empty() || self.keeping > 0 || may_wait {
+        !self.computed.is_empty() && self.keeping == 0 && !may_wait
+    }
+
+    /// Results that are to be kept now.
+    pub(super) fn begin_keeping(&mut self, is_more_to_begin: bool) -> Option<Vec<(StageId, R)>> {
+        if !self.is_keeping_due(is_more_to_begin) {
             return None;
         }
         self.keeping = self.computed.len();
@@ -105,25 +121,30 @@ impl<T, R> Agenda<T, R> {
         self.keeping = 0;
     }
 
-    /// How long nothing needs to be begun; `None` as long as nothing ends.
+    /// How long what waits to be kept may wait at most, if the disk is free for it.
     pub(super) fn patience(&self) -> Option<Duration> {
         let may_begin = !self.computed.is_empty() && self.keeping == 0;
         may_begin.then(|| PATIENCE.saturating_sub(self.oldest.elapsed()))
     }
 
-    /// How many tasks are under way.
-    pub(super) fn under_way(&self) -> usize {
-        self.running.len() + usize::from(self.keeping > 0)
-    }
-
-    /// Whether nothing is under way, or waits to be kept.
-    pub(super) fn is_at_rest(&self) -> bool {
-        self.under_way() == 0 && self.computed.is_empty()
+    /// Whether nothing is under way and nothing waits, other than what must not begin because of a request to stop.
+    pub(super) fn is_at_rest(&self, is_stopped: bool) -> bool {
+        let may_begin = !is_stopped && self.queue.iter().any(|queue| !queue.is_empty());
+        self.running.is_empty() && self.computed.is_empty() && self.keeping == 0 && !may_begin
     }
 
     /// Takes out whatever has not begun.
     pub(super) fn give_up(&mut self) -> impl Iterator<Item = StageId> + use<T, R> {
         std::mem::take(&mut self.queue).into_iter().flat_map(BTreeMap::into_values).map(|(id, _)| id)
+    }
+
+    fn free_jobs(&self) -> usize {
+        let has_room = self.computed.len() + self.keeping < KEEPING;
+        if has_room { self.limits.jobs - self.running.len() } else { 0 }
+    }
+
+    fn free_cores(&self) -> usize {
+        self.limits.threads - self.running.values().map(|(cost, _)| self.cores(*cost)).sum::<usize>()
     }
 
     fn cores(&self, cost: Cost) -> usize {
@@ -155,11 +176,14 @@ mod tests {
     fn what_fits_begins_in_order() {
         let mut agenda =
             agenda(9, 2, &[Cost::OneCore, Cost::AllCores, Cost::OneCore, Cost::Waiting, Cost::OneCore]);
+        assert_eq!(agenda.may_begin(), 3);
         assert_eq!(begun(&mut agenda), [0, 2, 3]);
+        assert_eq!(agenda.may_begin(), 0);
         agenda.end(StageId(0));
         assert_eq!(begun(&mut agenda), [4], "one core is free, not all");
         agenda.end(StageId(2));
         agenda.end(StageId(4));
+        assert_eq!(agenda.may_begin(), 1);
         assert_eq!(begun(&mut agenda), [1], "whatever only waits needs none");
     }
 
@@ -184,10 +208,10 @@ mod tests {
         agenda.add_computed(StageId(1), ());
         assert!(agenda.begin_keeping(true).is_none() && agenda.patience().is_none(), "one batch at a time");
         agenda.end_keeping();
-        assert!(!agenda.is_at_rest());
+        assert!(!agenda.is_at_rest(false));
         assert_eq!(agenda.begin_keeping(true).expect("the disk is free").len(), 1);
         agenda.end_keeping();
-        assert!(agenda.is_at_rest());
+        assert!(agenda.is_at_rest(false));
     }
 
     #[test]

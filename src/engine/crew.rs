@@ -1,28 +1,59 @@
-//! Threads that do one task after the other, as many as were ever busy at the same time: to make a thread and let it end
-//! takes a good part of the time that a short stage needs. It does not know what is to be done first.
+//! The threads that work off an agenda: each begins the next stage by itself when one is over, and one keeps the results. To
+//! make a thread for each stage, or to wake one up for each step of it, takes a good part of the time that a short stage needs.
+//! They tell the run loop what came of it, and only that decides what is to be done next.
 
-use std::collections::VecDeque;
 use std::sync::mpsc::Sender;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 
-use super::worker::Message;
+use super::Stop;
+use super::agenda::{Agenda, Limits};
+use super::keep::{Computed, Kept, keep};
+use super::state::State;
+use super::worker::{Ending, Worker};
+use crate::pipeline::StageId;
+use crate::store::Store;
 
-/// What a thread does, and what there is to tell when it is over.
-pub(super) type Task<'a> = Box<dyn FnOnce() -> Message<'a> + Send + 'a>;
-
-/// The tasks that have not begun, and whether no more will come.
-#[derive(Default)]
-pub(super) struct Crew<'a> {
-    waiting: Mutex<Waiting<'a>>,
-    changed: Condvar,
+/// What the threads tell the loop.
+pub(super) enum Message {
+    /// A stage's work has ended without a result that is to be kept, in this state; its core is not free before the loop says so.
+    Over(StageId, State, Ending),
+    /// What came of results that were to be kept.
+    Kept(Vec<Kept>),
+    /// A request to stop keeps all of them from going on.
+    Stopped,
 }
 
-#[derive(Default)]
-struct Waiting<'a> {
-    tasks: VecDeque<Task<'a>>,
-    threads: usize,
-    over: bool,
+/// An agenda, and the threads that work it off.
+pub(super) struct Crew<'a> {
+    state: Mutex<Shift<'a>>,
+    /// Something may begin, or no more will come.
+    to_begin: Condvar,
+    /// Something is to be kept, or no more will come.
+    to_keep: Condvar,
+    store: &'a Store,
+    stop: &'a Stop,
+}
+
+struct Shift<'a> {
+    agenda: Agenda<Worker<'a>, Computed<'a>>,
+    /// How many threads wait for something to begin, and how many have been made and have not looked yet.
+    idle: usize,
+    coming: usize,
+    keeper: Keeper,
+    is_over: bool,
+}
+
+/// What the thread does that keeps results.
+#[derive(PartialEq)]
+enum Keeper {
+    /// It is not there yet.
+    Missing,
+    Busy,
+    /// It waits for a first result.
+    Waiting,
+    /// It waits for more results, but not for long.
+    Patient,
 }
 
 /// Dismisses a crew.
@@ -30,36 +61,23 @@ pub(super) struct Dismissal<'s, 'a>(&'s Crew<'a>);
 
 impl Drop for Dismissal<'_, '_> {
     fn drop(&mut self) {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).over = true;
-        self.0.changed.notify_all();
+        self.0.lock().is_over = true;
+        self.0.to_begin.notify_all();
+        self.0.to_keep.notify_all();
     }
 }
 
 impl<'a> Crew<'a> {
-    /// Has a task begin. `busy` says how many have begun, with this one, that are not over.
-    pub(super) fn begin<'s>(
-        &'s self,
-        task: Task<'a>,
-        busy: usize,
-        scope: &'s Scope<'s, '_>,
-        sender: &Sender<Message<'a>>,
-    ) where
-        'a: 's,
-    {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.tasks.push_back(task);
-        if busy > waiting.threads {
-            waiting.threads += 1;
-            let sender = sender.clone();
-            scope.spawn(move || {
-                while let Some(task) = self.next() {
-                    // The loop listens until all that was begun is over.
-                    let _ = sender.send(task());
-                }
-            });
-        }
-        drop(waiting);
-        self.changed.notify_one();
+    /// A crew without threads and with nothing to do.
+    pub(super) fn new(limits: Limits, store: &'a Store, stop: &'a Stop) -> Crew<'a> {
+        let agenda = Agenda::new(limits);
+        let shift = Shift { agenda, idle: 0, coming: 0, keeper: Keeper::Missing, is_over: false };
+        Crew { state: Mutex::new(shift), to_begin: Condvar::new(), to_keep: Condvar::new(), store, stop }
+    }
+
+    /// Does something to the agenda; [`Crew::go_on`] has the threads see it.
+    pub(super) fn agenda<T>(&self, change: impl FnOnce(&mut Agenda<Worker<'a>, Computed<'a>>) -> T) -> T {
+        change(&mut self.lock().agenda)
     }
 
     /// Lets the threads end when this is dropped, also by a panic: nothing else would.
@@ -67,16 +85,105 @@ impl<'a> Crew<'a> {
         Dismissal(self)
     }
 
-    fn next(&self) -> Option<Task<'a>> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if let Some(task) = waiting.tasks.pop_front() {
-                return Some(task);
-            }
-            if waiting.over {
-                return None;
-            }
-            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+    /// Has as many threads at work as there is work for them. Is any of it left?
+    pub(super) fn go_on<'s>(&'s self, scope: &'s Scope<'s, '_>, sender: &Sender<Message>) -> bool
+    where
+        'a: 's,
+    {
+        let mut shift = self.lock();
+        if shift.agenda.is_at_rest(self.stop.is_requested()) {
+            return false;
         }
+        if shift.keeper == Keeper::Missing {
+            shift.keeper = Keeper::Busy;
+            let sender = sender.clone();
+            scope.spawn(move || self.keep_results(&sender));
+        }
+        self.call_keeper(&shift);
+        let may_begin = shift.agenda.may_begin();
+        for _ in shift.idle + shift.coming..may_begin {
+            shift.coming += 1;
+            let sender = sender.clone();
+            scope.spawn(move || self.compute_stages(&sender));
+        }
+        for _ in 0..may_begin.min(shift.idle) {
+            self.to_begin.notify_one();
+        }
+        true
+    }
+
+    fn compute_stages(&self, sender: &Sender<Message>) {
+        let mut shift = self.lock();
+        shift.coming -= 1;
+        while !shift.is_over {
+            let is_stopped = self.stop.is_requested();
+            let next = if is_stopped { None } else { shift.agenda.begin() };
+            let Some((id, worker)) = next else {
+                if is_stopped {
+                    // The loop listens until the crew is dismissed.
+                    let _ = sender.send(Message::Stopped);
+                }
+                shift.idle += 1;
+                shift = self.to_begin.wait(shift).unwrap_or_else(PoisonError::into_inner);
+                shift.idle -= 1;
+                continue;
+            };
+            self.call_keeper(&shift);
+            drop(shift);
+            let (state, outcome) = worker.work();
+            shift = self.lock();
+            match outcome {
+                Ok(computed) => {
+                    shift.agenda.end(id);
+                    shift.agenda.add_computed(id, *computed);
+                    self.call_keeper(&shift);
+                    if shift.idle > 0 && shift.agenda.may_begin() > 1 {
+                        self.to_begin.notify_all();
+                    }
+                }
+                Err(ending) => _ = sender.send(Message::Over(id, state, ending)),
+            }
+        }
+    }
+
+    fn keep_results(&self, sender: &Sender<Message>) {
+        let mut shift = self.lock();
+        while !shift.is_over {
+            if let Some(results) = shift.agenda.begin_keeping(!self.stop.is_requested()) {
+                shift.keeper = Keeper::Busy;
+                drop(shift);
+                let _ = sender.send(Message::Kept(keep(results, self.store)));
+                shift = self.lock();
+                continue;
+            }
+            shift = match shift.agenda.patience() {
+                Some(patience) => {
+                    shift.keeper = Keeper::Patient;
+                    let waited = self.to_keep.wait_timeout(shift, patience);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => {
+                    shift.keeper = Keeper::Waiting;
+                    self.to_keep.wait(shift).unwrap_or_else(PoisonError::into_inner)
+                }
+            };
+            shift.keeper = Keeper::Busy;
+        }
+    }
+
+    /// Wakes the thread that keeps results, if there is something for it to do or to wait for.
+    fn call_keeper(&self, shift: &Shift) {
+        let is_needed = match shift.keeper {
+            Keeper::Missing | Keeper::Busy => false,
+            Keeper::Waiting => shift.agenda.patience().is_some(),
+            Keeper::Patient => shift.agenda.is_keeping_due(!self.stop.is_requested()),
+        };
+        if is_needed {
+            self.to_keep.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shift<'a>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

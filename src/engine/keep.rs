@@ -71,7 +71,7 @@ impl<'a> Computed<'a> {
 }
 
 /// What came of a result that was to be kept, and the seconds that it took to compute.
-pub(super) type Kept = (StageId, f64, Ending<'static>);
+pub(super) type Kept = (StageId, f64, Ending);
 
 /// Publishes results.
 pub(super) fn keep(mut results: Vec<(StageId, Computed<'_>)>, store: &Store) -> Vec<Kept> {

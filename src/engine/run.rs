@@ -3,19 +3,18 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use super::agenda::Agenda;
-use super::crew::{Crew, Task};
+use super::crew::{Crew, Message};
 use super::event::{Detail, Event, Observer, StageEvent};
-use super::keep::{Computed, keep};
 use super::key::KeyParts;
 use super::logbook;
 use super::planner::{Decision, Planner, Verdict};
 use super::reason::Reason;
 use super::state::{Signal, State};
-use super::worker::{Ending, Message, Worker, kept_for_a_look};
+use super::worker::{Ending, Worker, kept_for_a_look};
 use super::{Checkout, Experiment, Limits, Stop};
 use crate::pipeline::{StageId, StageName};
 use crate::store::{self, Digest, Folders, Living, Record};
@@ -68,7 +67,9 @@ pub fn run(
     let count = experiment.pipeline.stages.len();
     let living = planner.store.enter(&experiment.pipeline.name);
     let folders = planner.store.folders();
+    let crew = Crew::new(limits, planner.store, stop);
     let mut run = Run {
+        crew: &crew,
         planner,
         living: &living,
         folders: &folders,
@@ -81,7 +82,6 @@ pub fn run(
         keys: vec![None; count],
         results: vec![None; count],
         missing: vec![0; count],
-        agenda: Agenda::new(limits),
         ending: false,
         interrupted: false,
         warned_of_links: false,
@@ -105,7 +105,8 @@ pub fn run(
     Ok(summary)
 }
 
-struct Run<'a> {
+struct Run<'c, 'a> {
+    crew: &'c Crew<'a>,
     planner: &'a Planner<'a>,
     /// Keeps what this run needs from being collected.
     living: &'a Living,
@@ -122,7 +123,6 @@ struct Run<'a> {
     missing: Vec<usize>,
     /// Per stage, its position in topological order.
     position: Vec<usize>,
-    agenda: Agenda<KeyParts, Computed<'a>>,
     /// After a failure that ends the run: what runs is finished and results are looked up, nothing is started.
     ending: bool,
     /// A stage was stopped, or not begun, because of a request to stop.
@@ -131,7 +131,7 @@ struct Run<'a> {
     warned_of_links: bool,
 }
 
-impl<'a> Run<'a> {
+impl<'a> Run<'_, 'a> {
     fn go(&mut self) {
         let graph = &self.planner.experiment.graph;
         let mut roots = Vec::new();
@@ -143,15 +143,12 @@ impl<'a> Run<'a> {
             }
         }
         self.look_up(roots);
-        let crew = Crew::default();
+        let crew = self.crew;
         std::thread::scope(|scope| {
             let _dismissal = crew.dismissed_at_the_end();
             let (sender, receiver) = channel();
-            let mut begin = |task, busy| crew.begin(task, busy, scope, &sender);
-            self.go_on(&mut begin);
-            while !self.agenda.is_at_rest() {
-                self.take(&receiver);
-                self.go_on(&mut begin);
+            while crew.go_on(scope, &sender) {
+                self.take(receiver.recv().expect("the loop holds a sender"));
             }
         });
         self.end_the_rest();
@@ -185,7 +182,8 @@ impl<'a> Run<'a> {
                     (Verdict::Run(reasons), Some(parts)) => {
                         self.change(id, Signal::Miss, 0.0, Detail::ToRun(reasons, outlook));
                         let cost = self.planner.experiment.pipeline.stage(id).stage.cost();
-                        self.agenda.add(id, parts, cost, self.position[id.0]);
+                        let worker = self.worker(id, parts);
+                        self.crew.agenda(|agenda| agenda.add(id, worker, cost, self.position[id.0]));
                     }
                     (Verdict::Run(reasons), None) => {
                         let failure = self.could_not_begin(id, &reasons);
@@ -197,7 +195,7 @@ impl<'a> Run<'a> {
     }
 
     /// The failure of a stage that has no key, because it reads what cannot be read; it leaves its reasons.
-    fn could_not_begin(&self, id: StageId, reasons: &[Reason]) -> Ending<'static> {
+    fn could_not_begin(&self, id: StageId, reasons: &[Reason]) -> Ending {
         let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
         let Experiment { pipeline, .. } = self.planner.experiment;
         let aside = self.planner.store.aside(&pipeline.name, pipeline.stage(id).name.as_str());
@@ -228,19 +226,6 @@ impl<'a> Run<'a> {
         known
     }
 
-    /// Has begun whatever may begin. `begin` is told how many tasks are under way.
-    fn go_on(&mut self, begin: &mut impl FnMut(Task<'a>, usize)) {
-        let may_begin = !self.stop.is_requested();
-        while let Some((id, parts)) = may_begin.then(|| self.agenda.begin()).flatten() {
-            let worker = self.worker(id, parts);
-            begin(Box::new(move || worker.work()), self.agenda.under_way());
-        }
-        if let Some(results) = self.agenda.begin_keeping(may_begin) {
-            let store = self.planner.store;
-            begin(Box::new(move || Message::Kept(keep(results, store))), self.agenda.under_way());
-        }
-    }
-
     fn worker(&self, id: StageId, parts: KeyParts) -> Worker<'a> {
         let experiment = self.planner.experiment;
         let inputs = experiment.pipeline.stage(id).inputs.iter().map(|(port, source)| {
@@ -260,34 +245,32 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Waits for what a task has to tell, or until something may begin without that.
-    fn take(&mut self, receiver: &Receiver<Message<'a>>) {
-        let message = match self.agenda.patience() {
-            Some(patience) => receiver.recv_timeout(patience).ok(),
-            None => Some(receiver.recv().expect("the loop holds a sender")),
-        };
+    fn take(&mut self, message: Message) {
         match message {
-            None => {}
-            Some(Message::Over(id, state, ending)) => {
+            Message::Over(id, state, ending) => {
                 self.states[id.0] = state;
-                let seconds = self.agenda.end(id).as_secs_f64();
+                let seconds = self.crew.agenda(|agenda| agenda.time(id)).as_secs_f64();
                 let known = self.end(id, ending, seconds);
+                // Not before: after a failure perhaps nothing is to begin any more.
+                self.crew.agenda(|agenda| agenda.end(id));
                 self.look_up(known);
             }
-            Some(Message::Kept(endings)) => {
-                self.agenda.end_keeping();
-                let known =
-                    endings.into_iter().flat_map(|(id, seconds, ending)| self.end(id, ending, seconds));
+            Message::Kept(results) => {
+                self.crew.agenda(Agenda::end_keeping);
+                let known = results.into_iter().flat_map(|(id, seconds, ending)| {
+                    self.states[id.0] = State::Running;
+                    self.end(id, ending, seconds)
+                });
                 let known = known.collect();
                 self.look_up(known);
             }
+            Message::Stopped => {}
         }
     }
 
     /// Notes how a stage ended and returns the stages whose inputs are all known now.
-    fn end(&mut self, id: StageId, ending: Ending<'a>, seconds: f64) -> Vec<StageId> {
+    fn end(&mut self, id: StageId, ending: Ending, seconds: f64) -> Vec<StageId> {
         match ending {
-            Ending::Computed(computed) => self.agenda.add_computed(id, *computed),
             Ending::Made(record) => return self.settle(id, Signal::Published, record, seconds),
             Ending::Found(record) => return self.settle(id, Signal::Hit, record, seconds),
             Ending::Interrupted => {
@@ -299,7 +282,7 @@ impl<'a> Run<'a> {
                 self.give_up_behind(id);
                 if self.on_failure == OnFailure::Stop {
                     self.ending = true;
-                    for id in self.agenda.give_up() {
+                    for id in self.crew.agenda(Agenda::give_up) {
                         self.change(id, Signal::GivenUp, 0.0, Detail::None);
                     }
                 }

@@ -10,7 +10,7 @@ use super::Stop;
 use super::event::{Detail, Event, Observer, StageEvent};
 use super::inputs::{Changed, Inputs};
 use super::job::{Made, StoreJob};
-use super::keep::{Computed, Kept};
+use super::keep::Computed;
 use super::key::KeyParts;
 use super::planner::Planner;
 use super::stage::{Growth, StageError};
@@ -21,25 +21,15 @@ use crate::store::{Artifact, Aside, Claim, Digest, Folders, Record, Slot, Want};
 /// How long to wait before asking again for a key that another process holds.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
-/// What a task tells the loop.
-pub(super) enum Message<'a> {
-    /// The state that a stage came to, and how its work ended.
-    Over(StageId, State, Ending<'a>),
-    /// What came of results that were to be kept.
-    Kept(Vec<Kept>),
-}
-
-/// How a worker ended.
-pub(super) enum Ending<'a> {
-    /// Its result is still to be kept.
-    Computed(Box<Computed<'a>>),
+/// How a stage that had to run ended.
+pub(super) enum Ending {
     Made(Arc<Record>),
     Found(Arc<Record>),
     Failed(String),
     Interrupted,
 }
 
-impl From<StageError> for Ending<'_> {
+impl From<StageError> for Ending {
     fn from(error: StageError) -> Self {
         match error {
             StageError::Interrupted => Ending::Interrupted,
@@ -62,13 +52,12 @@ pub(super) struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    /// Does the work, and tells observers as it goes on.
-    pub(super) fn work(mut self) -> Message<'a> {
-        let ending = self.compute().unwrap_or_else(Ending::from);
-        Message::Over(self.id, self.state, ending)
+    /// Does the work, and tells observers as it goes on. Which state did the stage come to, and what was made?
+    pub(super) fn work(mut self) -> (State, Result<Box<Computed<'a>>, Ending>) {
+        let outcome = self.compute();
+        (self.state, outcome)
     }
 
-    /// The loop is told when all is over: to wake it up for each step takes a part of the time that a short stage needs.
     fn change(&mut self, signal: Signal, detail: Detail) {
         self.state = self.state.after(signal);
         let stage = self.planner.experiment.pipeline.stage(self.id).name.clone();
@@ -76,11 +65,14 @@ impl<'a> Worker<'a> {
         self.observer.observe(&Event::Stage(StageEvent { stage, state, key, seconds: 0.0, detail }));
     }
 
-    fn compute(&mut self) -> Result<Ending<'a>, StageError> {
-        let slot = match self.wait_for_turn()? {
-            Turn::Ours(slot) => slot,
-            Turn::Theirs(record) => return Ok(Ending::Found(Arc::from(record))),
-        };
+    fn compute(&mut self) -> Result<Box<Computed<'a>>, Ending> {
+        match self.wait_for_turn()? {
+            Turn::Ours(slot) => Ok(Box::new(self.compute_for(slot)?)),
+            Turn::Theirs(record) => Err(Ending::Found(Arc::from(record))),
+        }
+    }
+
+    fn compute_for(&mut self, slot: Slot) -> Result<Computed<'a>, StageError> {
         self.change(Signal::Begun, Detail::None);
         let begun = Instant::now();
         let decl = self.planner.experiment.pipeline.stage(self.id);
@@ -130,7 +122,7 @@ impl<'a> Worker<'a> {
         record.seconds = begun.elapsed().as_secs_f64();
         record.started = seconds_since_1970().saturating_sub(record.seconds as u64);
         record.tool = concat!("stlpipe ", env!("CARGO_PKG_VERSION")).to_owned();
-        Ok(Ending::Computed(Box::new(computed)))
+        Ok(computed)
     }
 
     /// How the work ended, given that what was computed from changed inputs is no result.
