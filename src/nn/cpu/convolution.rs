@@ -152,9 +152,11 @@ mod tests {
     use crate::dataset::random::{Purpose, Stream};
 
     /// Kernel, stride, padding, groups, input and output channels, height and width of small odd cases.
-    const CASES: [[usize; 8]; 16] = [
+    const CASES: [[usize; 8]; 18] = [
         [1, 1, 0, 1, 3, 5, 4, 6],
         [1, 2, 0, 1, 4, 2, 5, 7],
+        [1, 1, 0, 2, 4, 6, 5, 7],
+        [1, 2, 0, 2, 6, 4, 9, 12],
         [1, 1, 1, 1, 2, 2, 3, 4],
         [2, 1, 2, 1, 3, 4, 5, 6],
         [2, 2, 0, 2, 4, 6, 6, 5],

@@ -33,6 +33,9 @@ const MANY: usize = 2304;
 /// Narrower planes than these are worth a copy that has those of one channel together.
 const NARROW: usize = 128;
 
+/// How many values the widest vectors have.
+const LANES: usize = 16;
+
 /// The filters of each group as [`forward`] reads them.
 pub fn prepare(g: &Geometry, filters: &[f32], level: Level) -> Vec<Packed> {
     let groups = filters.chunks_exact(g.group_outputs() * g.filter());
@@ -247,34 +250,89 @@ impl<F: Finish> Pass<'_, F> {
         y: &mut [F::Place],
         then: impl Fn(usize, &mut [F::Place]) -> T + Sync,
     ) -> Vec<T> {
+        let Shifts { from, to, .. } = *self.shifts;
+        let (x_sample, y_sample) = (self.channels.0 * from.0 * from.1, self.channels.1 * to.0 * to.1);
+        let together = self.together();
+        let samples = y.par_chunks_mut(together * y_sample).zip(x.par_chunks(together * x_sample));
+        samples
+            .enumerate()
+            .flat_map_iter(|(number, (y, x))| {
+                self.shifts.with(x, |planes| match together {
+                    1 => self.run_one(planes, y),
+                    _ => self.run_together(planes, y, x.len() / x_sample),
+                });
+                let results = y.chunks_mut(y_sample).enumerate();
+                results.map(|(sample, y)| then(number * together + sample, y)).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    /// Of how many samples the planes are read as one row. A narrow plane would leave much of its last vector empty.
+    fn together(&self) -> usize {
+        let run = self.shifts.run();
+        if !self.shifts.has_one_tap() || run >= NARROW {
+            return 1;
+        }
+        let most = 4;
+        // In twelfths, so that each of the numbers divides it.
+        (1..=most)
+            .min_by_key(|together| (together * run).next_multiple_of(LANES) * 12 / together)
+            .expect("several")
+    }
+
+    /// Stores the convolution of a sample's copied planes.
+    fn run_one(&self, planes: &[f32], y: &mut [F::Place]) {
         let shifts = self.shifts;
         let groups = self.filters.len();
         let (inputs, outputs) = (self.channels.0 / groups, self.channels.1 / groups);
         let starts = shifts.starts(inputs);
-        let (from, to) = (shifts.from.0 * shifts.from.1, shifts.to.0 * shifts.to.1);
-        let samples = y.par_chunks_mut(self.channels.1 * to).zip(x.par_chunks(self.channels.0 * from));
-        samples
-            .enumerate()
-            .map(|(sample, (y, x))| {
-                shifts.with(x, |planes| {
-                    let planes = planes.chunks_exact(inputs * shifts.plane());
-                    let groups = self.filters.iter().zip(planes).zip(y.chunks_exact_mut(outputs * to));
-                    for (group, ((filters, values), y)) in groups.enumerate() {
-                        let run = Rows { values, starts: &starts, width: shifts.run() };
-                        let first = group * outputs;
-                        if shifts.run() == to {
-                            multiply(filters, run, self.rounding, y, to, (first, self.finish));
-                        } else {
-                            scratch::with(outputs * shifts.run(), |runs| {
-                                multiply(filters, run, self.rounding, runs, shifts.run(), (0, &Stored));
-                                self.keep(runs, y, first);
-                            });
-                        }
+        let to = shifts.to.0 * shifts.to.1;
+        let planes = planes.chunks_exact(inputs * shifts.plane());
+        let groups = self.filters.iter().zip(planes).zip(y.chunks_exact_mut(outputs * to));
+        for (group, ((filters, values), y)) in groups.enumerate() {
+            let run = Rows { values, starts: &starts, width: shifts.run() };
+            let first = group * outputs;
+            if shifts.run() == to {
+                multiply(filters, run, self.rounding, y, to, (first, self.finish));
+            } else {
+                scratch::with(outputs * shifts.run(), |runs| {
+                    multiply(filters, run, self.rounding, runs, shifts.run(), (0, &Stored));
+                    self.keep(runs, y, first);
+                });
+            }
+        }
+    }
+
+    /// The same for some samples at once, if filters have one tap.
+    fn run_together(&self, planes: &[f32], y: &mut [F::Place], samples: usize) {
+        let (run, groups) = (self.shifts.run(), self.filters.len());
+        let (inputs, outputs) = (self.channels.0 / groups, self.channels.1 / groups);
+        with_channels_together(planes, samples, run, |planes| {
+            scratch::with(outputs * samples * run, |product| {
+                let groups = self.filters.iter().zip(planes.starts.chunks_exact(inputs));
+                for (group, (filters, starts)) in groups.enumerate() {
+                    let rows = Rows { values: planes.values, starts, width: samples * run };
+                    multiply(filters, rows, self.rounding, product, samples * run, (0, &Stored));
+                    self.keep_together(product, y, samples, group * outputs);
+                }
+            });
+        });
+    }
+
+    /// Stores the planes of samples out of rows that have those of one channel one after the other.
+    fn keep_together(&self, product: &[f32], y: &mut [F::Place], samples: usize, first: usize) {
+        let run = self.shifts.run();
+        for (channel, row) in product.chunks_exact(samples * run).enumerate() {
+            let store = self.finish.of(first + channel);
+            for (y, row) in y.chunks_exact_mut(self.channels.1 * run).zip(row.chunks_exact(run)) {
+                let y = &mut y[(first + channel) * run..][..run];
+                vectorize(move || {
+                    for (y, value) in y.iter_mut().zip(row) {
+                        store(y, *value);
                     }
                 });
-                then(sample, y)
-            })
-            .collect()
+            }
+        }
     }
 
     /// Stores the rows of the output out of the runs that contain them.

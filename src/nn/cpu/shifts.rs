@@ -37,6 +37,11 @@ impl Shifts {
         self.stride.min(self.kernel)
     }
 
+    /// Whether filters have one tap in each channel, and so copies nothing but the values that are read.
+    pub fn has_one_tap(&self) -> bool {
+        self.kernel == 1 && self.rows * self.columns == self.to.0 * self.to.1
+    }
+
     /// Values of the copies of one plane.
     pub fn plane(&self) -> usize {
         self.remainders() * self.remainders() * self.rows * self.columns
