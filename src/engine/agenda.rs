@@ -19,6 +19,9 @@ const TOGETHER: usize = 16;
 /// So long a result may wait for others to be kept with, while there is more to begin.
 const PATIENCE: Duration = Duration::from_millis(50);
 
+/// What took longer to compute does not wait: if the process is killed meanwhile, all of that is lost.
+const DEAR: Duration = Duration::from_secs(1);
+
 /// How much may go on at the same time.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -37,6 +40,8 @@ pub(super) struct Agenda<T, R> {
     /// What waits to be kept, and since when the first of it waits.
     computed: Vec<(StageId, R)>,
     oldest: Instant,
+    /// Whether one of them is not to wait.
+    is_urgent: bool,
     /// How many results are being kept: the disk is busy with them, no core.
     keeping: usize,
 }
@@ -50,6 +55,7 @@ impl<T, R> Agenda<T, R> {
             running: BTreeMap::new(),
             computed: Vec::new(),
             oldest: Instant::now(),
+            is_urgent: false,
             keeping: 0,
         }
     }
@@ -92,18 +98,21 @@ impl<T, R> Agenda<T, R> {
         self.running.remove(&id).expect("only running stages end");
     }
 
-    /// Notes a result that is to be kept.
-    pub(super) fn add_computed(&mut self, id: StageId, result: R) {
+    /// A stage is no longer under way, and its result is to be kept.
+    pub(super) fn end_with(&mut self, id: StageId, result: R) {
         if self.computed.is_empty() {
             self.oldest = Instant::now();
         }
+        self.is_urgent |= self.time(id) > DEAR;
+        self.end(id);
         self.computed.push((id, result));
     }
 
     /// Whether there are results that are to be kept now. While there is more to begin they wait for others to be kept with.
     pub(super) fn is_keeping_due(&self, is_more_to_begin: bool) -> bool {
         let is_more = is_more_to_begin && self.queue.iter().any(|queue| !queue.is_empty());
-        let may_wait = is_more && self.computed.len() < TOGETHER && self.oldest.elapsed() < PATIENCE;
+        let may_wait = is_more && !self.is_urgent && self.computed.len() < TOGETHER;
+        let may_wait = may_wait && self.oldest.elapsed() < PATIENCE;
         !self.computed.is_empty() && self.keeping == 0 && !may_wait
     }
 
@@ -113,6 +122,7 @@ impl<T, R> Agenda<T, R> {
             return None;
         }
         self.keeping = self.computed.len();
+        self.is_urgent = false;
         Some(std::mem::take(&mut self.computed))
     }
 
@@ -199,14 +209,12 @@ mod tests {
     fn results_wait_for_others_only_while_there_is_more_to_begin() {
         let mut agenda = agenda(1, 1, &[Cost::OneCore, Cost::OneCore]);
         begun(&mut agenda);
-        agenda.end(StageId(0));
-        agenda.add_computed(StageId(0), ());
-        assert!(agenda.begin_keeping(true).is_none() && agenda.patience().is_some());
+        agenda.end_with(StageId(0), ());
+        assert!(!agenda.is_keeping_due(true) && agenda.patience().is_some());
         begun(&mut agenda);
         assert_eq!(agenda.begin_keeping(true).expect("nothing waits").len(), 1);
-        agenda.end(StageId(1));
-        agenda.add_computed(StageId(1), ());
-        assert!(agenda.begin_keeping(true).is_none() && agenda.patience().is_none(), "one batch at a time");
+        agenda.end_with(StageId(1), ());
+        assert!(!agenda.is_keeping_due(true) && agenda.patience().is_none(), "one batch at a time");
         agenda.end_keeping();
         assert!(!agenda.is_at_rest(false));
         assert_eq!(agenda.begin_keeping(true).expect("the disk is free").len(), 1);
@@ -215,17 +223,25 @@ mod tests {
     }
 
     #[test]
-    fn enough_results_are_kept_at_once_and_so_is_one_that_has_waited() {
-        let mut agenda = agenda(1, 1, &[Cost::OneCore, Cost::OneCore]);
-        begun(&mut agenda);
-        for n in 0..TOGETHER {
-            assert!(agenda.begin_keeping(true).is_none());
-            agenda.add_computed(StageId(n), ());
+    fn enough_results_are_kept_at_once_and_so_is_one_that_has_waited_or_took_long() {
+        let mut agenda = agenda(1, 1, &[Cost::OneCore; TOGETHER + 3]);
+        let end = |agenda: &mut Agenda<(), ()>, time: Duration| {
+            let (id, ()) = agenda.begin().expect("more to do");
+            agenda.running.get_mut(&id).expect("begun").1 -= time;
+            agenda.end_with(id, ());
+        };
+        for _ in 0..TOGETHER {
+            assert!(!agenda.is_keeping_due(true));
+            end(&mut agenda, Duration::ZERO);
         }
         assert_eq!(agenda.begin_keeping(true).expect("enough").len(), TOGETHER);
         agenda.end_keeping();
-        agenda.add_computed(StageId(0), ());
+        end(&mut agenda, Duration::ZERO);
+        assert!(!agenda.is_keeping_due(true) && agenda.is_keeping_due(false), "nothing more is to begin");
         agenda.oldest -= PATIENCE;
         assert_eq!(agenda.begin_keeping(true).expect("it has waited").len(), 1);
+        agenda.end_keeping();
+        end(&mut agenda, DEAR);
+        assert_eq!(agenda.begin_keeping(true).expect("it took long").len(), 1);
     }
 }

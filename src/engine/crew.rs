@@ -134,8 +134,7 @@ impl<'a> Crew<'a> {
             shift = self.lock();
             match outcome {
                 Ok(computed) => {
-                    shift.agenda.end(id);
-                    shift.agenda.add_computed(id, *computed);
+                    shift.agenda.end_with(id, *computed);
                     self.call_keeper(&shift);
                     if shift.idle > 0 && shift.agenda.may_begin() > 1 {
                         self.to_begin.notify_all();
