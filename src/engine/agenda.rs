@@ -108,17 +108,18 @@ impl<T, R> Agenda<T, R> {
         self.computed.push((id, result));
     }
 
-    /// Whether there are results that are to be kept now. While there is more to begin they wait for others to be kept with.
-    pub(super) fn is_keeping_due(&self, is_more_to_begin: bool) -> bool {
-        let is_more = is_more_to_begin && self.queue.iter().any(|queue| !queue.is_empty());
+    /// Whether there are results that are to be kept now. If they may, they wait for others to be kept with while there is more
+    /// to begin.
+    pub(super) fn is_keeping_due(&self, may_wait: bool) -> bool {
+        let is_more = may_wait && self.queue.iter().any(|queue| !queue.is_empty());
         let may_wait = is_more && !self.is_urgent && self.computed.len() < TOGETHER;
         let may_wait = may_wait && self.oldest.elapsed() < PATIENCE;
         !self.computed.is_empty() && self.keeping == 0 && !may_wait
     }
 
     /// Results that are to be kept now.
-    pub(super) fn begin_keeping(&mut self, is_more_to_begin: bool) -> Option<Vec<(StageId, R)>> {
-        if !self.is_keeping_due(is_more_to_begin) {
+    pub(super) fn begin_keeping(&mut self, may_wait: bool) -> Option<Vec<(StageId, R)>> {
+        if !self.is_keeping_due(may_wait) {
             return None;
         }
         self.keeping = self.computed.len();

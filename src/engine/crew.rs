@@ -8,7 +8,7 @@ use std::thread::Scope;
 
 use super::Stop;
 use super::agenda::{Agenda, Limits};
-use super::keep::{Computed, Kept, keep};
+use super::keep::{Computed, Impatient, Kept, keep};
 use super::state::State;
 use super::worker::{Ending, Worker};
 use crate::pipeline::StageId;
@@ -29,8 +29,7 @@ pub(super) struct Crew<'a> {
     state: Mutex<Shift<'a>>,
     /// Something may begin, or no more will come.
     to_begin: Condvar,
-    /// Something is to be kept, or no more will come.
-    to_keep: Condvar,
+    impatient: &'a Impatient,
     store: &'a Store,
     stop: &'a Stop,
 }
@@ -63,16 +62,21 @@ impl Drop for Dismissal<'_, '_> {
     fn drop(&mut self) {
         self.0.lock().is_over = true;
         self.0.to_begin.notify_all();
-        self.0.to_keep.notify_all();
+        self.0.impatient.to_keep.notify_all();
     }
 }
 
 impl<'a> Crew<'a> {
     /// A crew without threads and with nothing to do.
-    pub(super) fn new(limits: Limits, store: &'a Store, stop: &'a Stop) -> Crew<'a> {
+    pub(super) fn new(
+        limits: Limits,
+        impatient: &'a Impatient,
+        store: &'a Store,
+        stop: &'a Stop,
+    ) -> Crew<'a> {
         let agenda = Agenda::new(limits);
         let shift = Shift { agenda, idle: 0, coming: 0, keeper: Keeper::Missing, is_over: false };
-        Crew { state: Mutex::new(shift), to_begin: Condvar::new(), to_keep: Condvar::new(), store, stop }
+        Crew { state: Mutex::new(shift), to_begin: Condvar::new(), impatient, store, stop }
     }
 
     /// Does something to the agenda; [`Crew::go_on`] has the threads see it.
@@ -100,7 +104,7 @@ impl<'a> Crew<'a> {
             scope.spawn(move || self.keep_results(&sender));
         }
         self.call_keeper(&shift);
-        let may_begin = shift.agenda.may_begin();
+        let may_begin = if self.stop.is_requested() { 0 } else { shift.agenda.may_begin() };
         for _ in shift.idle + shift.coming..may_begin {
             shift.coming += 1;
             let sender = sender.clone();
@@ -148,7 +152,7 @@ impl<'a> Crew<'a> {
     fn keep_results(&self, sender: &Sender<Message>) {
         let mut shift = self.lock();
         while !shift.is_over {
-            if let Some(results) = shift.agenda.begin_keeping(!self.stop.is_requested()) {
+            if let Some(results) = shift.agenda.begin_keeping(self.may_wait()) {
                 shift.keeper = Keeper::Busy;
                 drop(shift);
                 let _ = sender.send(Message::Kept(keep(results, self.store)));
@@ -158,12 +162,12 @@ impl<'a> Crew<'a> {
             shift = match shift.agenda.patience() {
                 Some(patience) => {
                     shift.keeper = Keeper::Patient;
-                    let waited = self.to_keep.wait_timeout(shift, patience);
+                    let waited = self.impatient.to_keep.wait_timeout(shift, patience);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
                 None => {
                     shift.keeper = Keeper::Waiting;
-                    self.to_keep.wait(shift).unwrap_or_else(PoisonError::into_inner)
+                    self.impatient.to_keep.wait(shift).unwrap_or_else(PoisonError::into_inner)
                 }
             };
             shift.keeper = Keeper::Busy;
@@ -175,11 +179,16 @@ impl<'a> Crew<'a> {
         let is_needed = match shift.keeper {
             Keeper::Missing | Keeper::Busy => false,
             Keeper::Waiting => shift.agenda.patience().is_some(),
-            Keeper::Patient => shift.agenda.is_keeping_due(!self.stop.is_requested()),
+            Keeper::Patient => shift.agenda.is_keeping_due(self.may_wait()),
         };
         if is_needed {
-            self.to_keep.notify_one();
+            self.impatient.to_keep.notify_one();
         }
+    }
+
+    /// Whether results may wait for others to be kept with.
+    fn may_wait(&self) -> bool {
+        !self.stop.is_requested() && !self.impatient.are_there()
     }
 
     fn lock(&self) -> MutexGuard<'_, Shift<'a>> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
+use std::sync::Condvar;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::job::Made;
 use super::key::KeyParts;
@@ -10,6 +12,34 @@ use super::stage::{Holds, ONLY_FILE, OutputPort, StageError};
 use super::worker::Ending;
 use crate::pipeline::StageId;
 use crate::store::{Artifact, Blob, Chain, Record, Slot, Store, Unnamed};
+
+/// Stages that wait for the result of an equal in the same run, which therefore must not wait for others to be kept with.
+#[derive(Default)]
+pub(super) struct Impatient {
+    count: AtomicUsize,
+    /// Where the thread that keeps results waits.
+    pub(super) to_keep: Condvar,
+}
+
+impl Impatient {
+    /// Whether there are any.
+    pub(super) fn are_there(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0
+    }
+
+    /// One more, until what is returned is dropped.
+    pub(super) fn one_more(&self) -> impl Drop {
+        struct One<'a>(&'a AtomicUsize);
+        impl Drop for One<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.to_keep.notify_one();
+        One(&self.count)
+    }
+}
 
 /// What a stage computed, all of it in the store, but under no key yet.
 pub(super) struct Computed<'a> {

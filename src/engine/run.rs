@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::agenda::Agenda;
 use super::crew::{Crew, Message};
 use super::event::{Detail, Event, Observer, StageEvent};
+use super::keep::Impatient;
 use super::key::KeyParts;
 use super::logbook;
 use super::planner::{Decision, Planner, Verdict};
@@ -67,9 +68,11 @@ pub fn run(
     let count = experiment.pipeline.stages.len();
     let living = planner.store.enter(&experiment.pipeline.name);
     let folders = planner.store.folders();
-    let crew = Crew::new(limits, planner.store, stop);
+    let impatient = Impatient::default();
+    let crew = Crew::new(limits, &impatient, planner.store, stop);
     let mut run = Run {
         crew: &crew,
+        impatient: &impatient,
         planner,
         living: &living,
         folders: &folders,
@@ -107,6 +110,7 @@ pub fn run(
 
 struct Run<'c, 'a> {
     crew: &'c Crew<'a>,
+    impatient: &'a Impatient,
     planner: &'a Planner<'a>,
     /// Keeps what this run needs from being collected.
     living: &'a Living,
@@ -237,6 +241,7 @@ impl<'a> Run<'_, 'a> {
             folders: self.folders,
             observer: self.observer,
             stop: self.stop,
+            impatient: self.impatient,
             id,
             state: self.states[id.0],
             key: self.keys[id.0].expect("what is to run has its inputs, so its key is known"),

@@ -10,7 +10,7 @@ use super::Stop;
 use super::event::{Detail, Event, Observer, StageEvent};
 use super::inputs::{Changed, Inputs};
 use super::job::{Made, StoreJob};
-use super::keep::Computed;
+use super::keep::{Computed, Impatient};
 use super::key::KeyParts;
 use super::planner::Planner;
 use super::stage::{Growth, StageError};
@@ -18,8 +18,9 @@ use super::state::{Signal, State};
 use crate::pipeline::StageId;
 use crate::store::{Artifact, Aside, Claim, Digest, Folders, Record, Slot, Want};
 
-/// How long to wait before asking again for a key that another process holds.
+/// How long to wait before asking again for a key that another process holds, or another stage of this one.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+const ASK_OURSELVES_AGAIN: Duration = Duration::from_millis(2);
 
 /// How a stage that had to run ended.
 pub(super) enum Ending {
@@ -44,6 +45,7 @@ pub(super) struct Worker<'a> {
     pub(super) folders: &'a Folders,
     pub(super) observer: &'a dyn Observer,
     pub(super) stop: &'a Stop,
+    pub(super) impatient: &'a Impatient,
     pub(super) id: StageId,
     pub(super) state: State,
     pub(super) key: Digest,
@@ -151,6 +153,7 @@ impl<'a> Worker<'a> {
         let purpose = format!("{} of {}", experiment.pipeline.stage(self.id).name, experiment.pipeline.name);
         let want = if self.planner.is_forced(self.id) { Want::Anew } else { Want::Result };
         let mut told = None;
+        let mut waiting = None;
         loop {
             match self.planner.store.claim(&self.key, &purpose, want)? {
                 Claim::Vacant(slot) => return Ok(Turn::Ours(slot)),
@@ -159,6 +162,10 @@ impl<'a> Worker<'a> {
                 Claim::Held(holder) if told.as_ref() != Some(&holder) => {
                     self.change(Signal::Held, Detail::Held(holder.clone()));
                     told = Some(holder);
+                }
+                Claim::Held(holder) if holder.pid == std::process::id() => {
+                    waiting.get_or_insert_with(|| self.impatient.one_more());
+                    std::thread::sleep(ASK_OURSELVES_AGAIN);
                 }
                 Claim::Held(_) => std::thread::sleep(ASK_AGAIN),
             }

@@ -76,7 +76,8 @@ impl Store {
 
     /// Gives a synced file the name of its digest. Right bytes that have that name already stay, and so does their stamp:
     /// by that whoever reads them knows that they were right all the time.
-    pub(super) fn place_blob(&self, Unnamed { mut place, digest, .. }: Unnamed) -> Result<Blob, Error> {
+    pub(super) fn place_blob(&self, file: Unnamed) -> Result<Blob, Error> {
+        let Unnamed { mut place, digest, before, is_synced: _ } = file;
         let path = self.blob_path(&digest);
         failpoint("bytes synced", &path);
         // A collection that is under way would take what it saw before for this.
@@ -90,7 +91,14 @@ impl Store {
         }
         failpoint("renamed", &path);
         let metadata = fs::metadata(&path).map_err(Error::at(Action::Read, &path))?;
-        Ok(Blob { digest, stamp: Stamp::from(&metadata) })
+        let stamp = Stamp::from(&metadata);
+        // Renaming has changed the time of the inode, but nothing else may be other than before it was hashed.
+        if (Stamp { ctime: before.ctime, ..stamp }) != before {
+            self.quarantine(&digest)?;
+            let error = io::Error::other("it was written to after its command had ended");
+            return Err(Error::at(Action::Read, &path)(error));
+        }
+        Ok(Blob { digest, stamp })
     }
 }
 
@@ -134,8 +142,9 @@ impl TakenIn {
             TakenIn::Moved(place) => place,
         };
         let mut file = File::open(&place).map_err(Error::at(Action::Read, &place))?;
+        let before = file.metadata().map_err(Error::at(Action::Read, &place))?;
         let digest = hash_opened(&mut file, &place).map_err(Error::at(Action::Read, &place))?;
-        Unnamed { place, digest, is_synced: false }.synced_if_large(&file)
+        Unnamed { place, digest, before: Stamp::from(&before), is_synced: false }.synced_if_large(&file)
     }
 }
 
@@ -144,6 +153,8 @@ impl TakenIn {
 pub struct Unnamed {
     pub(super) place: TempPath,
     digest: Digest,
+    /// What its metadata said before it was hashed.
+    before: Stamp,
     pub(super) is_synced: bool,
 }
 
@@ -194,10 +205,11 @@ impl BlobWriter {
         let read_only = || {
             let mut permissions = file.metadata()?.permissions();
             permissions.set_readonly(true);
-            file.set_permissions(permissions)
+            file.set_permissions(permissions)?;
+            file.metadata()
         };
-        read_only().map_err(Error::at(Action::Write, &place))?;
-        Ok((Unnamed { place, digest: self.hasher.finalize().into(), is_synced: false }, file))
+        let before = Stamp::from(&read_only().map_err(Error::at(Action::Write, &place))?);
+        Ok((Unnamed { place, digest: self.hasher.finalize().into(), before, is_synced: false }, file))
     }
 
     fn drain(&mut self) -> io::Result<()> {
@@ -325,6 +337,20 @@ mod tests {
         let blob = named(&store, store.take_in(&path));
         fs::write(&other, b"later").expect("writable");
         assert_eq!(fs::read(store.blob_path(&blob.digest)).expect("there"), b"hello");
+    }
+
+    #[test]
+    fn a_file_that_somebody_goes_on_writing_is_no_blob() {
+        let (_dir, store) = store();
+        let path = store.root().join("file");
+        fs::create_dir_all(store.root()).expect("writable");
+        let mut file = File::create(&path).expect("writable");
+        file.write_all(b"right").expect("writable");
+        let unnamed = store.take_in(&path).and_then(TakenIn::hash).expect("readable");
+        file.write_all(b" late").expect("writable");
+        let refused = store.name_all(vec![vec![unnamed]]).remove(0).expect_err("it has other bytes");
+        assert!(refused.to_string().contains("after its command had ended"), "{refused}");
+        assert!(!store.blob_path(&Digest::of(b"right")).exists());
     }
 
     #[test]

@@ -228,7 +228,11 @@ impl Living {
         };
         let mut line = serde_json::to_vec(&self.alive).expect("has only text keys");
         line.push(b'\n');
-        file.write_all(&line).ok()?;
+        if file.write_all(&line).is_err() {
+            // A full disk must not fill up with these as well.
+            let _ = fs::remove_file(path);
+            return None;
+        }
         Some((path, file))
     }
 }

@@ -50,7 +50,11 @@ impl LockFiles {
     /// If the folder is not there, or cannot be written.
     pub(super) fn lock(self: &Arc<LockFiles>, path: &Path, text: &[u8]) -> io::Result<Option<Lock>> {
         let mut spare = self.take(path.parent().expect("a lock lies in a folder"))?;
-        spare.write(text)?;
+        if let Err(error) = spare.write(text) {
+            // A full disk must not fill up with these as well.
+            let _ = fs::remove_file(&spare.path);
+            return Err(error);
+        }
         if fs::hard_link(&spare.path, path).is_ok() {
             failpoint("lock taken", path);
             let by = By::Spare(Some(spare), Arc::clone(self));
