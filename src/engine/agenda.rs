@@ -111,10 +111,10 @@ impl<T, R> Agenda<T, R> {
     /// Whether there are results that are to be kept now. If they may, they wait for others to be kept with while there is more
     /// to begin.
     pub(super) fn is_keeping_due(&self, may_wait: bool) -> bool {
-        let is_more = may_wait && self.queue.iter().any(|queue| !queue.is_empty());
-        let may_wait = is_more && !self.is_urgent && self.computed.len() < TOGETHER;
-        let may_wait = may_wait && self.oldest.elapsed() < PATIENCE;
-        !self.computed.is_empty() && self.keeping == 0 && !may_wait
+        let is_worth_it =
+            || !self.is_urgent && self.computed.len() < TOGETHER && self.oldest.elapsed() < PATIENCE;
+        let waits = may_wait && self.is_more_to_begin() && is_worth_it();
+        !self.computed.is_empty() && self.keeping == 0 && !waits
     }
 
     /// Results that are to be kept now.
@@ -140,13 +140,17 @@ impl<T, R> Agenda<T, R> {
 
     /// Whether nothing is under way and nothing waits, other than what must not begin because of a request to stop.
     pub(super) fn is_at_rest(&self, is_stopped: bool) -> bool {
-        let may_begin = !is_stopped && self.queue.iter().any(|queue| !queue.is_empty());
+        let may_begin = !is_stopped && self.is_more_to_begin();
         self.running.is_empty() && self.computed.is_empty() && self.keeping == 0 && !may_begin
     }
 
     /// Takes out whatever has not begun.
     pub(super) fn give_up(&mut self) -> impl Iterator<Item = StageId> + use<T, R> {
         std::mem::take(&mut self.queue).into_iter().flat_map(BTreeMap::into_values).map(|(id, _)| id)
+    }
+
+    fn is_more_to_begin(&self) -> bool {
+        self.queue.iter().any(|queue| !queue.is_empty())
     }
 
     fn free_jobs(&self) -> usize {

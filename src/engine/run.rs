@@ -1,5 +1,5 @@
-//! The run loop: looks up every stage whose inputs are known, starts those that must run as soon as there is
-//! room, and keeps what they make. What is to be done, the planner decides.
+//! The run loop: looks up every stage whose inputs are known, has a crew compute those that must run and keep what they
+//! make, and notes what came of each. What is to be done, the planner decides.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

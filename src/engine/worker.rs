@@ -1,7 +1,6 @@
 //! Computes one stage in a thread of its own: claims its key and does the work. What it made is published elsewhere.
 
 use std::collections::BTreeMap;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,8 +17,10 @@ use super::state::{Signal, State};
 use crate::pipeline::StageId;
 use crate::store::{Artifact, Aside, Claim, Digest, Folders, Record, Slot, Want};
 
-/// How long to wait before asking again for a key that another process holds, or another stage of this one.
+/// How long to wait before asking again for a key that another process holds.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+
+/// The same for a key that another stage of this process holds.
 const ASK_OURSELVES_AGAIN: Duration = Duration::from_millis(2);
 
 /// How a stage that had to run ended.

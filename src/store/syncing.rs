@@ -57,11 +57,11 @@ mod whole {
             return false;
         }
         let device = |path: &PathBuf| path.metadata().map(|metadata| metadata.dev()).ok();
-        let first = *paths.first().expect("there are many");
-        if !paths.iter().all(|path| device(path).is_some_and(|it| Some(it) == device(first))) {
+        let Some(Ok(file)) = paths.first().map(File::open) else { return false };
+        let Ok(first) = file.metadata().map(|metadata| metadata.dev()) else { return false };
+        if !paths.iter().all(|path| device(path) == Some(first)) {
             return false;
         }
-        let Ok(file) = File::open(first) else { return false };
         let begun = Instant::now();
         let outcome = rustix::fs::syncfs(file);
         if begun.elapsed() > LONG {
