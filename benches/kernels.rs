@@ -119,7 +119,7 @@ fn both_gradients(bencher: Bencher, layer: &Layer) {
     measure(bencher, layer, |g, x, w, dy| {
         let copy = |sample: usize, to: &mut [f32]| to.copy_from_slice(&dy[sample * to.len()..][..to.len()]);
         let mut dx = Vec::new();
-        gradients(g, x, w, &copy, InputGradient::Fresh(&mut dx), Level::in_use());
+        gradients(g, x, w, &copy, InputGradient::Fresh(&mut dx, 1.0), Level::in_use());
         dx
     });
 }

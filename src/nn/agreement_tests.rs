@@ -7,13 +7,14 @@ use super::classifier::Trainable;
 use super::composed::Composed;
 use super::cpu::Fused;
 use super::init::initialize;
-use super::kernels::{Maps, Rows, Traced};
+use super::kernels::{Maps, Rows};
 use super::layers::{Identity, LeakyRelu, Relu};
 use super::networks::{CLASSES, CustomNet, Lenet, Resnext};
 use super::on_device::backward;
 use super::optimizer::{Method, Optimizer};
 use super::parameters::{export, gradients, import, update};
 use super::state_dict::{StateDict, Values};
+use super::tape::Traced;
 use crate::dataset::random::{Purpose, Stream};
 
 /// By how much two ways to add the same numbers may differ, relative to the l2 norm of a tensor.
@@ -148,7 +149,7 @@ impl Answers {
             forward.push(name.to_owned(), vec![values.len()], Values::F32(values));
         };
         keep("logits in evaluation", layers.forward(images.clone()).as_vec());
-        keep("logits in training", layers.forward_mut(images.clone().leaky_traced()).as_vec());
+        keep("logits in training", layers.forward_mut(images.clone().put_tape(Traced::default())).as_vec());
         // With the running statistics of that batch.
         keep("logits in evaluation, after a batch", layers.forward(images.clone()).as_vec());
         for (name, entry) in export(&layers).iter().filter(|(name, _)| name.contains("running")) {

@@ -9,8 +9,9 @@ use std::mem::swap;
 use dfdx::prelude::*;
 
 use super::kernels::{
-    Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, Norm, PerChannel, Prepared, Rows, Traced,
+    Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, Norm, PerChannel, Prepared, Rows,
 };
+use super::tape::{Recorder, Traced};
 
 /// Axes known only at run time.
 type Loose<D, T = NoneTape> = Tensor<(usize, usize, usize, usize), f32, D, T>;
@@ -63,7 +64,7 @@ impl<D: Device<f32>> Kernels<D> for Composed {
 
     // dfdx's own `max` would give the whole gradient to each of several equal values; here a later place of the
     // window wins only if it is larger.
-    fn max_pool<const C: usize, T: Tape<f32, D>>(
+    fn max_pool<const C: usize, T: Recorder<D>>(
         x: Maps<C, D, T>,
         side: usize,
         stride: usize,
@@ -101,7 +102,7 @@ impl<D: Device<f32>> Kernels<D> for Composed {
         y.try_reshape_like(&(batch, Const, window.out_height(), window.out_width()))
     }
 
-    fn mean_over_space<const C: usize, T: Tape<f32, D>>(x: Maps<C, D, T>) -> Answer<Rows<C, D, T>, D> {
+    fn mean_over_space<const C: usize, T: Recorder<D>>(x: Maps<C, D, T>) -> Answer<Rows<C, D, T>, D> {
         x.try_mean::<_, Axes2<2, 3>>()
     }
 

@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 
 use dfdx::prelude::*;
 
+use super::tape::{Recorder, Traced};
+
 /// Feature maps with the channels known to the compiler and the resolution only at run time.
 pub type Maps<const C: usize, D, T = NoneTape> = Tensor<(usize, Const<C>, usize, usize), f32, D, T>; // (batch, channels, height, width)
 
@@ -18,9 +20,6 @@ pub type PerChannel<const C: usize, D> = Tensor<Rank1<C>, f32, D>; // (channels)
 /// The weights of a convolution; `PER_GROUP` input channels reach each output channel.
 pub type Filters<const O: usize, const PER_GROUP: usize, const K: usize, D> =
     Tensor<Rank4<O, PER_GROUP, K, K>, f32, D>; // (out, in / groups, row, column)
-
-/// A tape that records for the backward pass.
-pub type Traced<D> = OwnedTape<f32, D>;
 
 /// Fails as the device fails.
 pub type Answer<X, D> = Result<X, <D as HasErr>::Err>;
@@ -45,8 +44,10 @@ pub enum Source {
     Images,
     /// Another layer, of which nothing else reads the output.
     Layer,
-    /// Another layer, of which others read the output too.
-    Shared,
+    /// Another layer, of which others read the output after this.
+    First,
+    /// Another layer, of which others have read the output before this.
+    Again,
 }
 
 /// A batch norm in training and the activation after it:
@@ -61,8 +62,7 @@ pub struct Norm<'a, const C: usize, D: Device<f32>> {
     pub eps: f32,
     /// The factor for negative results.
     pub negative_slope: f32,
-    /// What a residual block adds before its activation. Whatever else reads it must have done so before, because
-    /// its gradient begins here.
+    /// What a residual block adds before its activation. Nothing reads it after this, because its gradient begins here.
     pub shortcut: Option<Maps<C, D, Traced<D>>>,
 }
 
@@ -117,7 +117,7 @@ pub trait Kernels<D: Device<f32>>: Backend {
     ) -> Answer<Maps<O, D>, D>;
 
     /// The largest value of each window of side `K`; of equal ones the first takes the gradient.
-    fn max_pool<const C: usize, T: Tape<f32, D>>(
+    fn max_pool<const C: usize, T: Recorder<D>>(
         x: Maps<C, D, T>,
         side: usize,
         stride: usize,
@@ -125,7 +125,7 @@ pub trait Kernels<D: Device<f32>>: Backend {
     ) -> Answer<Maps<C, D, T>, D>;
 
     /// The mean over height and width.
-    fn mean_over_space<const C: usize, T: Tape<f32, D>>(x: Maps<C, D, T>) -> Answer<Rows<C, D, T>, D>;
+    fn mean_over_space<const C: usize, T: Recorder<D>>(x: Maps<C, D, T>) -> Answer<Rows<C, D, T>, D>;
 
     /// act(x weight^T + bias).
     fn connect<const I: usize, const O: usize, T: Tape<f32, D>>(

@@ -26,6 +26,7 @@ mod parameters;
 #[cfg(test)]
 mod reference_tests;
 mod state_dict;
+mod tape;
 
 /// The loops of the CPU, for `benches/` alone.
 #[doc(hidden)]

@@ -9,13 +9,14 @@ use super::batch::Batch;
 use super::classifier::{StepOptions, StepResult, Trainable};
 use super::cpu::Fused;
 use super::error::Error;
-use super::kernels::{Maps, Rows, Traced};
+use super::kernels::{Maps, Rows};
 use super::layers::{LeakyRelu, Relu};
 use super::loss::cross_entropy;
 use super::networks::{CLASSES, CustomNet, Lenet, Resnext};
 use super::optimizer::Optimizer;
 use super::parameters::{export, import, update};
 use super::state_dict::StateDict;
+use super::tape::Traced;
 
 /// A network whose layers are forgotten.
 pub trait Trained {
@@ -199,7 +200,8 @@ where
     M: ModuleMut<Maps<3, D, Traced<D>>, Output = Rows<CLASSES, D, Traced<D>>, Error = D::Err>,
 {
     let device = images.device().clone();
-    let logits = layers.try_forward_mut(images.leaky_traced())?;
+    let (logits, tape) = layers.try_forward_mut(images.put_tape(Traced::default()))?.split_tape();
+    let logits = logits.put_tape(tape.into_inner());
     let loss = cross_entropy(&logits.as_vec(), labels, label_smoothing);
     // The sum of logits times a constant has that constant as its gradient: so the loss itself needs no tape.
     let slope: Rows<CLASSES, D> = device.try_tensor_from_vec(loss.gradient, *logits.shape())?;

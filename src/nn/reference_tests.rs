@@ -11,13 +11,14 @@ use serde_json::Value;
 use super::classifier::Trainable;
 use super::cpu::Fused;
 use super::cpu::bench::Level;
-use super::kernels::{Maps, Rows, Traced};
+use super::kernels::{Maps, Rows};
 use super::layers::{LeakyRelu, Relu};
 use super::networks::{CLASSES, CustomNet, Lenet, Resnext};
 use super::on_device::backward;
 use super::optimizer::{Method, Optimizer};
 use super::parameters::{export, gradients, import, update};
 use super::state_dict::{StateDict, Values};
+use super::tape::Traced;
 
 /// Where the fixtures are, unless a folder of others is named by this variable.
 const FOLDER: &str = "STLPIPE_REFERENCE";
@@ -126,7 +127,7 @@ impl Reference {
         import(&mut layers, &first);
 
         self.tensor("logits_eval_before", &layers.forward(images.clone()).as_vec(), &mut found);
-        let logits = layers.forward_mut(images.clone().leaky_traced()).as_vec();
+        let logits = layers.forward_mut(images.clone().put_tape(Traced::default())).as_vec();
         self.tensor("logits_train", &logits, &mut found);
         import(&mut layers, &first);
 

@@ -22,7 +22,7 @@ use crate::training::Model;
 /// What `uses: fine-tune` means.
 pub const KIND: StageKind = StageKind {
     name: "fine-tune",
-    version: 5,
+    version: 6,
     about: "Goes on training a trained network and keeps its best epoch and its last.",
     schema: || schemars::schema_for!(FineTune).to_value(),
     read: read_stage::<FineTune>,

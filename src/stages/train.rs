@@ -16,7 +16,7 @@ use crate::training::Seen;
 /// What `uses: train` means.
 pub const KIND: StageKind = StageKind {
     name: "train",
-    version: 5,
+    version: 6,
     about: "Trains a network from scratch and keeps its best epoch and its last.",
     schema: || schemars::schema_for!(Train).to_value(),
     read: read_stage::<Train>,

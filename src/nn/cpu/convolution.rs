@@ -8,12 +8,12 @@ use std::mem::MaybeUninit;
 use rayon::prelude::*;
 
 use super::finish::{Added, Fresh, Output};
-use super::fresh::filled;
+use super::fresh::{filled, zeroed};
 use super::geometry::Geometry;
 use super::level::Level;
 use super::product::{Packed, Rounding};
 use super::shifted::{self, OutputGradient};
-use super::{unfolded, winograd};
+use super::{elementwise, unfolded, winograd};
 
 /// What is done with each sample of an output, by its number, while it is still in the cache. Dynamic, since every
 /// network's every layer has its own, and none is worth its own copy of the loops.
@@ -60,14 +60,15 @@ pub fn forward<T: Send>(
     (y, results)
 }
 
-/// Where the gradient of the input goes.
+/// Where the gradient of the input x goes. What comes of it there becomes the gradient before the activation of this factor for
+/// negative values, of which x is the result.
 pub enum InputGradient<'a> {
     /// Nobody needs it.
     Unused,
     /// It takes the place of these values.
-    Fresh(&'a mut Vec<f32>),
+    Fresh(&'a mut Vec<f32>, f32),
     /// It is added to these values.
-    Added(&'a mut [f32]),
+    Added(&'a mut [f32], f32),
 }
 
 /// The gradient of the filters, and what was made of each sample of that of the output; stores the gradient of the input.
@@ -85,28 +86,58 @@ pub fn gradients<T: Send>(
     match dx {
         InputGradient::Unused => {
             let mut nothing = vec![(); x.len() / g.sample()];
-            shifted::gradients(g, x, dy, (&mut nothing, &|_, _| ()), level)
+            shifted::gradients(g, x, dy, (&mut nothing, &|_, _, _| ()), level)
         }
-        InputGradient::Fresh(dx) if g.stride == 1 => {
-            let input = shifted::input_gradient(g, filters, Fresh, level);
+        InputGradient::Fresh(dx, slope) if g.stride == 1 => {
+            let store = shifted::input_gradient(g, filters, Fresh, level);
             let mut results = (Vec::new(), Vec::new());
-            // SAFETY: a pass stores every value.
+            let input = |x: &[f32], dy: &[f32], dx: &mut [MaybeUninit<f32>]| {
+                store(dy, dx);
+                // SAFETY: a pass stores every value.
+                undo_activation(g, x, unsafe { dx.assume_init_mut() }, slope);
+            };
+            // SAFETY: likewise.
             *dx =
                 unsafe { filled(x.len(), |dx| results = shifted::gradients(g, x, dy, (dx, &input), level)) };
             results
         }
-        InputGradient::Added(dx) if g.stride == 1 => {
-            let input = shifted::input_gradient(g, filters, Added, level);
+        InputGradient::Added(dx, slope) if g.stride == 1 => {
+            let add = shifted::input_gradient(g, filters, Added, level);
+            let input = |x: &[f32], dy: &[f32], dx: &mut [f32]| {
+                add(dy, dx);
+                undo_activation(g, x, dx, slope);
+            };
             shifted::gradients(g, x, dy, (dx, &input), level)
         }
-        InputGradient::Fresh(dx) => {
-            *dx = vec![0.0; x.len()];
-            gradients(g, x, filters, dy, InputGradient::Added(dx), level)
+        InputGradient::Fresh(dx, slope) => {
+            let add = unfolded::input_gradient(g, filters, level);
+            let mut results = (Vec::new(), Vec::new());
+            let input = |x: &[f32], dy: &[f32], dx: &mut [MaybeUninit<f32>]| {
+                let dx = zeroed(dx);
+                add(dy, dx);
+                undo_activation(g, x, dx, slope);
+            };
+            // SAFETY: all of it is filled with zeros.
+            *dx =
+                unsafe { filled(x.len(), |dx| results = shifted::gradients(g, x, dy, (dx, &input), level)) };
+            results
         }
-        InputGradient::Added(dx) => {
-            let input = unfolded::input_gradient(g, filters, level);
+        InputGradient::Added(dx, slope) => {
+            let add = unfolded::input_gradient(g, filters, level);
+            let input = |x: &[f32], dy: &[f32], dx: &mut [f32]| {
+                add(dy, dx);
+                undo_activation(g, x, dx, slope);
+            };
             shifted::gradients(g, x, dy, (dx, &input), level)
         }
+    }
+}
+
+/// Turns the gradient of samples x = act(z) into that of z.
+fn undo_activation(g: &Geometry, x: &[f32], dx: &mut [f32], negative_slope: f32) {
+    if negative_slope != 1.0 {
+        let samples = dx.par_chunks_mut(g.sample()).zip(x.par_chunks(g.sample()));
+        samples.for_each(|(dx, x)| elementwise::undo_activation(dx, x, negative_slope));
     }
 }
 
@@ -121,14 +152,8 @@ fn of_tiles<T: Send>(
     level: Level,
 ) -> (Vec<f32>, Vec<T>) {
     let mut results = Vec::new();
-    let fill = |(sample, dy): (usize, &mut [MaybeUninit<f32>])| {
-        // In the cache, where `fill` finds them.
-        for value in dy.iter_mut() {
-            value.write(0.0);
-        }
-        // SAFETY: they have just been written.
-        fill(sample, unsafe { dy.assume_init_mut() })
-    };
+    // The zeros stay in the cache, where `fill` finds them.
+    let fill = |(sample, dy): (usize, &mut [MaybeUninit<f32>])| fill(sample, zeroed(dy));
     // SAFETY: every sample is written.
     let dy = unsafe {
         filled(x.len() / g.sample() * g.out_sample(), |dy| {
@@ -137,11 +162,15 @@ fn of_tiles<T: Send>(
     };
     match dx {
         InputGradient::Unused => {}
-        // SAFETY: the tiles of a pass cover the input.
-        InputGradient::Fresh(dx) => unsafe {
-            *dx = filled(x.len(), |dx| tiling.input_gradient(g, &dy, filters, (dx, Fresh), level));
-        },
-        InputGradient::Added(dx) => tiling.input_gradient(g, &dy, filters, (dx, Added), level),
+        InputGradient::Fresh(dx, slope) => {
+            // SAFETY: the tiles of a pass cover the input.
+            *dx = unsafe { filled(x.len(), |dx| tiling.input_gradient(g, &dy, filters, (dx, Fresh), level)) };
+            undo_activation(g, x, dx, slope);
+        }
+        InputGradient::Added(dx, slope) => {
+            tiling.input_gradient(g, &dy, filters, (dx, Added), level);
+            undo_activation(g, x, dx, slope);
+        }
     }
     (tiling.filter_gradient(g, x, &dy, level), results)
 }
@@ -266,13 +295,18 @@ mod tests {
                     assert!(samples.into_iter().eq(0..BATCH), "samples of {g:?}");
                 };
                 check(InputGradient::Unused);
-                let mut ours = before.clone();
-                check(InputGradient::Added(&mut ours));
-                assert_near("gradient of the input", &g, &ours, &dx);
-                let mut fresh = Vec::new();
-                check(InputGradient::Fresh(&mut fresh));
-                let fresh: Vec<f32> = fresh.iter().zip(&before).map(|(dx, before)| dx + before).collect();
-                assert_near("fresh gradient of the input", &g, &fresh, &dx);
+                for slope in [1.0, 0.25] {
+                    let factors = || x.iter().map(|x| if *x > 0.0 { 1.0 } else { slope });
+                    let dx: Vec<f64> = dx.iter().zip(factors()).map(|(dx, f)| dx * f64::from(f)).collect();
+                    let mut ours = before.clone();
+                    check(InputGradient::Added(&mut ours, slope));
+                    assert_near("gradient of the input", &g, &ours, &dx);
+                    let mut fresh = Vec::new();
+                    check(InputGradient::Fresh(&mut fresh, slope));
+                    let before = before.iter().zip(factors()).map(|(before, f)| before * f);
+                    let fresh: Vec<f32> = fresh.iter().zip(before).map(|(dx, before)| dx + before).collect();
+                    assert_near("fresh gradient of the input", &g, &fresh, &dx);
+                }
             }
         }
     }

@@ -12,3 +12,10 @@ pub unsafe fn filled(len: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> 
     // SAFETY: all were written, as the caller promises.
     unsafe { values.assume_init() }.into_vec()
 }
+
+/// Fills a part of such a buffer with zeros.
+pub fn zeroed(place: &mut [MaybeUninit<f32>]) -> &mut [f32] {
+    place.fill(MaybeUninit::new(0.0));
+    // SAFETY: they have just been written.
+    unsafe { place.assume_init_mut() }
+}

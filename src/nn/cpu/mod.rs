@@ -34,8 +34,8 @@ use dfdx::prelude::*;
 
 use super::kernels::{
     Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, Norm, PerChannel, Prepared, Rows, Source,
-    Traced,
 };
+use super::tape::{Gradient, Recorder, Traced};
 use convolution::InputGradient;
 use finish::Output;
 use geometry::Geometry;
@@ -124,6 +124,7 @@ impl Kernels<Cpu> for Fused {
         Norm { scale, shift, eps, negative_slope, shortcut }: Norm<'_, O, Cpu>,
     ) -> Answer<(Maps<O, Cpu, Traced<Cpu>>, Moments), Cpu> {
         let (x, mut tape) = x.split_tape();
+        let (x_gradient, z_gradient) = (tape.gradient(), Gradient::before(negative_slope));
         let (batch, _, height, width) = *x.shape();
         let geometry = geometry::<I, O, PER_GROUP, K>(how, height, width);
         let finish = Output { bias: bias.map(values), negative_slope: how.negative_slope, map: None };
@@ -135,54 +136,52 @@ impl Kernels<Cpu> for Fused {
             convolution::forward(&geometry, values(&x), &prepared, finish, &measure);
         let moments = norm::moments(&powers.concat(), O, batch * geometry.out_space());
         let map = norm::Standardization::new(&moments, values(scale), values(shift), eps);
-        let shortcut = shortcut.map(|shortcut| {
-            let (shortcut, its_tape) = shortcut.split_tape();
-            tape = take(&mut tape).merge(its_tape);
-            shortcut
-        });
+        let (shortcut, shortcut_gradient) = shortcut
+            .map(|shortcut| {
+                let (shortcut, its_tape) = shortcut.split_tape();
+                let gradient = its_tape.gradient();
+                tape = take(&mut tape).merge(its_tape);
+                (shortcut, gradient)
+            })
+            .unzip();
         let more = shortcut.as_ref().map(values);
         let z = elementwise::rescale(&y, batch, (&map.factor, &map.offset), more, negative_slope);
         let shape = (batch, Const, geometry.out_height(), geometry.out_width());
         let z: Maps<O, Cpu> = x.device().try_tensor_from_vec(z, shape)?;
-        let (out, scale, shift) = (z.ghost(), scale.clone(), shift.clone());
+        let (scale, shift) = (scale.clone(), shift.clone());
         let (filters, bias) = (filters.clone(), bias.cloned());
-        let shortcut = shortcut.map(|shortcut| (shortcut.ghost(), z.clone()));
+        let mut tape = tape.of(z_gradient.clone());
         tape.add_backward_op(move |grads| {
-            let mut gradient = take(&mut **grads.get_or_alloc_mut(&out)?);
-            let (sums, negative_slope) = match &shortcut {
-                None => (map.gradient_sums(&y, &gradient, batch, negative_slope), negative_slope),
-                Some((_, z)) => {
-                    let sums =
-                        map.gradient_sums_of_shortcut(&y, values(z), &mut gradient, batch, negative_slope);
-                    (sums, 1.0)
-                }
-            };
+            let gradient = z_gradient.take().expect("maps are read by something");
+            let sums = map.gradient_sums(&y, &gradient, batch);
             let bias_parts = |dy: &[f32]| match bias {
                 Some(_) => dy.chunks_exact(geometry.out_space()).map(|dy| [sum(dy)]).collect(),
                 None => Vec::new(),
             };
             let fill = |sample: usize, dy: &mut [f32]| {
                 let here = sample * dy.len()..(sample + 1) * dy.len();
-                let slopes = (how.negative_slope, negative_slope);
-                map.input_gradient(&y[here.clone()], &gradient[here], dy, (batch, &sums), slopes);
+                map.input_gradient(&y[here.clone()], &gradient[here], dy, (batch, &sums), how.negative_slope);
                 bias_parts(dy)
             };
             let gradients = |dx: InputGradient<'_>| -> (_, Vec<Vec<_>>) {
                 let level = Level::in_use();
                 convolution::gradients(&geometry, values(&x), values(&filters), &fill, dx, level)
             };
-            let (dw, parts) = match how.input {
-                Source::Images => gradients(InputGradient::Unused),
-                Source::Shared => gradients(InputGradient::Added(grads.get_or_alloc_mut(&x)?)),
-                Source::Layer => {
-                    let mut dx = Vec::new();
-                    let found = gradients(InputGradient::Fresh(&mut dx));
-                    place(grads.get_or_alloc_mut(&x)?, dx);
-                    found
+            let slope = x_gradient.negative_slope();
+            let mut dx = if how.input == Source::First { x_gradient.take() } else { None };
+            let (dw, parts) = match (how.input, &mut dx) {
+                (Source::Images, _) => gradients(InputGradient::Unused),
+                (Source::Again, dx) => gradients(InputGradient::Fresh(dx.insert(Vec::new()), 1.0)),
+                (Source::Layer | Source::First, Some(dx)) => gradients(InputGradient::Added(dx, slope)),
+                (Source::Layer | Source::First, dx) => {
+                    gradients(InputGradient::Fresh(dx.insert(Vec::new()), slope))
                 }
             };
-            if let Some((shortcut, _)) = shortcut {
-                place(grads.get_or_alloc_mut(&shortcut)?, gradient);
+            if let Some(dx) = dx {
+                x_gradient.place(dx);
+            }
+            if let Some(shortcut_gradient) = shortcut_gradient {
+                shortcut_gradient.place(gradient);
             }
             if let Some(bias) = &bias {
                 let totals = elementwise::totals(&parts.concat(), O);
@@ -197,13 +196,13 @@ impl Kernels<Cpu> for Fused {
         Ok((z.put_tape(tape), moments))
     }
 
-    fn max_pool<const C: usize, T: Tape<f32, Cpu>>(
+    fn max_pool<const C: usize, T: Recorder<Cpu>>(
         x: Maps<C, Cpu, T>,
         side: usize,
         stride: usize,
         padding: usize,
     ) -> Answer<Maps<C, Cpu, T>, Cpu> {
-        let (x, mut tape) = x.split_tape();
+        let (x, tape) = x.split_tape();
         let (batch, channels, height, width) = *x.shape();
         let window = pool::Window { side, stride, padding, height, width };
         let shape = (batch, channels, window.out_height(), window.out_width());
@@ -213,27 +212,28 @@ impl Kernels<Cpu> for Fused {
         }
         let (y, winners) = pool::forward(&window, values(&x));
         let y: Maps<C, Cpu> = x.device().try_tensor_from_vec(y, shape)?;
-        let (x, out) = (x.ghost(), y.ghost());
-        tape.add_backward_op(move |grads| {
-            let dy = take(&mut **grads.get_or_alloc_mut(&out)?);
-            pool::add_input_gradient(&window, &winners, &dy, grads.get_or_alloc_mut(&x)?);
+        // A gradient reaches only the largest values, whose signs are those of the results.
+        let (x_gradient, y_gradient) = (tape.gradient(), Gradient::before(tape.gradient().negative_slope()));
+        let mut tape = tape.of(y_gradient.clone());
+        tape.add_backward_op(move |_| {
+            let dy = y_gradient.take().expect("maps are read by something");
+            x_gradient.place(pool::input_gradient(&window, &winners, &dy));
             Ok(())
         });
         Ok(y.put_tape(tape))
     }
 
-    fn mean_over_space<const C: usize, T: Tape<f32, Cpu>>(
-        x: Maps<C, Cpu, T>,
-    ) -> Answer<Rows<C, Cpu, T>, Cpu> {
-        let (x, mut tape) = x.split_tape();
+    fn mean_over_space<const C: usize, T: Recorder<Cpu>>(x: Maps<C, Cpu, T>) -> Answer<Rows<C, Cpu, T>, Cpu> {
+        let (x, tape) = x.split_tape();
         let (batch, _, height, width) = *x.shape();
         let space = height * width;
         let y = pool::means(values(&x), space);
         let y: Rows<C, Cpu> = x.device().try_tensor_from_vec(y, (batch, Const))?;
-        let (x, out) = (x.ghost(), y.ghost());
+        let (gradient, out) = (tape.gradient(), y.ghost());
+        let mut tape = tape.of(Gradient::before(1.0));
         tape.add_backward_op(move |grads| {
             let dy = take(&mut **grads.get_or_alloc_mut(&out)?);
-            pool::add_means_gradient(&dy, space, grads.get_or_alloc_mut(&x)?);
+            gradient.place(pool::means_gradient(&dy, values(&x), gradient.negative_slope()));
             Ok(())
         });
         Ok(y.put_tape(tape))
@@ -283,13 +283,6 @@ fn geometry<const I: usize, const O: usize, const PER_GROUP: usize, const K: usi
     const { assert!(I.is_multiple_of(PER_GROUP), "groups divide the channels") };
     let Convolution { stride, padding, .. } = how;
     Geometry { channels: (I, O), groups: I / PER_GROUP, kernel: K, stride, padding, height, width }
-}
-
-/// Makes values the gradient of something that has none yet.
-fn place(gradient: &mut Vec<f32>, values: Vec<f32>) {
-    assert_eq!(gradient.len(), values.len(), "maps of one size");
-    debug_assert!(gradient.iter().all(|value| *value == 0.0), "a gradient would be lost");
-    *gradient = values;
 }
 
 /// The values of a contiguous tensor, row-major.

@@ -1,9 +1,11 @@
 //! Pooling of planes (height, width): the maximum over windows, and the mean over the whole plane.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::fresh::{filled, zeroed};
 use super::lanes::{Lanes, Loop, run_at, vectorize};
 use super::level::Level;
 use super::scratch;
@@ -213,15 +215,17 @@ pub fn forward(window: &Window, x: &[f32]) -> (Vec<f32>, Vec<u8>) {
     (y, winners)
 }
 
-/// dx += dy at the winners.
-pub fn add_input_gradient(window: &Window, winners: &[u8], dy: &[f32], dx: &mut [f32]) {
+/// The gradient of the input: the sum of dy at each winner.
+pub fn input_gradient(window: &Window, winners: &[u8], dy: &[f32]) -> Vec<f32> {
     let (plane, out_width) = (window.height * window.width, window.out_width());
     let out_plane = window.out_height() * out_width;
     let places: Vec<usize> = (0..window.side * window.side)
         .map(|place| place / window.side * window.width + place % window.side)
         .collect();
-    dx.par_chunks_mut(plane).zip(dy.par_chunks(out_plane)).zip(winners.par_chunks(out_plane)).for_each(
-        |((dx, dy), winners)| {
+    let fill = |dx: &mut [MaybeUninit<f32>]| {
+        let planes = dx.par_chunks_mut(plane).zip(dy.par_chunks(out_plane));
+        planes.zip(winners.par_chunks(out_plane)).for_each(|((dx, dy), winners)| {
+            let dx = zeroed(dx);
             let rows = dy.chunks_exact(out_width).zip(winners.chunks_exact(out_width));
             for (row, (dy, winners)) in rows.enumerate() {
                 for (column, (dy, &winner)) in dy.iter().zip(winners).enumerate() {
@@ -230,8 +234,10 @@ pub fn add_input_gradient(window: &Window, winners: &[u8], dy: &[f32], dx: &mut 
                     dx[place - window.padding * (window.width + 1)] += dy;
                 }
             }
-        },
-    );
+        });
+    };
+    // SAFETY: every plane is filled with zeros at first.
+    unsafe { filled(dy.len() / out_plane * plane, fill) }
 }
 
 /// The mean of each plane of `space` values.
@@ -239,13 +245,19 @@ pub fn means(x: &[f32], space: usize) -> Vec<f32> {
     x.par_chunks(space).map(|plane| (super::sums::sum(plane) / space as f64) as f32).collect()
 }
 
-/// dx += dy / space, all over each plane.
-pub fn add_means_gradient(dy: &[f32], space: usize, dx: &mut [f32]) {
-    dx.par_chunks_mut(space).zip(dy).for_each(|(plane, dy)| {
-        for dx in plane {
-            *dx += dy / space as f32;
-        }
-    });
+/// The gradient of z, where x = act(z) are planes with means: dy / space all over each plane, before the activation.
+pub fn means_gradient(dy: &[f32], x: &[f32], negative_slope: f32) -> Vec<f32> {
+    let space = x.len() / dy.len();
+    let fill = |dx: &mut [MaybeUninit<f32>]| {
+        dx.par_chunks_mut(space).zip(x.par_chunks(space)).zip(dy).for_each(|((dx, x), dy)| {
+            let gradients = [dy / space as f32, dy / space as f32 * negative_slope];
+            for (dx, x) in dx.iter_mut().zip(x) {
+                dx.write(if *x > 0.0 { gradients[0] } else { gradients[1] });
+            }
+        });
+    };
+    // SAFETY: there is a dy for every plane of x.
+    unsafe { filled(x.len(), fill) }
 }
 
 #[cfg(test)]
@@ -257,8 +269,7 @@ mod tests {
         let window = Window { side: 2, stride: 2, padding: 0, height: 2, width: 4 };
         let (y, winners) = forward(&window, &[5.0, 5.0, 1.0, 2.0, 5.0, 0.0, 3.0, 3.0]);
         assert_eq!((y, &winners), (vec![5.0, 3.0], &vec![0, 2]));
-        let mut dx = vec![0.0; 8];
-        add_input_gradient(&window, &winners, &[1.0, 2.0], &mut dx);
+        let dx = input_gradient(&window, &winners, &[1.0, 2.0]);
         assert_eq!(dx, [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0]);
     }
 

@@ -89,8 +89,8 @@ pub fn input_gradient<F: Finish>(
 /// layer has its own, and none is worth its own copy of the loops.
 pub type OutputGradient<'a, T> = &'a (dyn Fn(usize, &mut [f32]) -> T + Sync);
 
-/// What stores the gradient of the input of some samples, from that of their output.
-pub type ToInput<'a, P> = &'a (dyn Fn(&[f32], &mut [P]) + Sync);
+/// What stores the gradient of the input of some samples, from them and the gradient of their output.
+pub type ToInput<'a, P> = &'a (dyn Fn(&[f32], &[f32], &mut [P]) + Sync);
 
 /// The gradient of the filters, and what `fill` made of each sample's gradient of the output; `input` stores the gradient
 /// of the input. The gradient of the output is there for a few samples at a time, which stay in the cache meanwhile.
@@ -116,7 +116,7 @@ pub fn gradients<T: Send, P: Send>(
                 let dys = dy.par_chunks_mut(g.out_sample()).enumerate();
                 seen.extend(dys.map(|(sample, dy)| fill(first + sample, dy)).collect::<Vec<_>>());
                 sums.add(x, dy, &mut dw);
-                input(dy, dx);
+                input(x, dy, dx);
             });
         }
         (dw, seen)

@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 
 use dfdx::prelude::*;
 
-use crate::nn::kernels::{Answer, Backend, Convolution, Kernels, Maps, Source, Traced};
+use crate::nn::kernels::{Answer, Backend, Convolution, Kernels, Maps, Source};
+use crate::nn::tape::Traced;
 
 use super::activation::Slope;
 use super::norm::BatchNorm;

@@ -3,7 +3,8 @@
 
 use dfdx::prelude::*;
 
-use crate::nn::kernels::{Answer, Backend, Convolution, Kernels, Maps, Source, Traced};
+use crate::nn::kernels::{Answer, Backend, Convolution, Kernels, Maps, Source};
+use crate::nn::tape::{Traced, twice};
 
 use super::activation::{Identity, Slope};
 use super::norm::BatchNorm;
@@ -107,7 +108,7 @@ impl<const I: usize, const O: usize, const S: usize, B: Kernels<D>, D: Device<f3
     type Error = D::Err;
 
     fn try_forward_mut(&mut self, x: Maps<I, D, Traced<D>>) -> Answer<Self::Output, D> {
-        self.norm.train_after_convolution(x, &self.conv, None, bare(S, 0, Source::Shared), None)
+        self.norm.train_after_convolution(x, &self.conv, None, bare(S, 0, Source::Again), None)
     }
 }
 
@@ -118,7 +119,7 @@ impl<const I: usize, const O: usize, const S: usize, B: Kernels<D>, D: Device<f3
     type Error = D::Err;
 
     fn try_forward(&self, x: Maps<I, D>) -> Answer<Self::Output, D> {
-        self.norm.after_convolution(x, &self.conv, bare(S, 0, Source::Shared), None)
+        self.norm.after_convolution(x, &self.conv, bare(S, 0, Source::Again), None)
     }
 }
 
@@ -244,8 +245,9 @@ where
     type Error = D::Err;
 
     fn try_forward_mut(&mut self, x: Maps<I, D, Traced<D>>) -> Answer<Self::Output, D> {
-        let shortcut = self.shortcut.try_forward_mut(x.with_empty_tape())?;
-        let x = self.bn1.train_after_convolution(x, &self.conv1, None, bare(1, 0, Source::Shared), None)?;
+        let (x, again) = twice(x);
+        let x = self.bn1.train_after_convolution(x, &self.conv1, None, bare(1, 0, Source::First), None)?;
+        let shortcut = self.shortcut.try_forward_mut(again)?;
         let x = self.bn2.train_after_convolution(x, &self.conv2, None, bare(S, 1, Source::Layer), None)?;
         self.bn3.train_after_convolution(x, &self.conv3, None, bare(1, 0, Source::Layer), Some(shortcut))
     }
@@ -270,7 +272,7 @@ where
 
     fn try_forward(&self, x: Maps<I, D>) -> Answer<Self::Output, D> {
         let shortcut = self.shortcut.try_forward(x.clone())?;
-        let x = self.bn1.after_convolution(x, &self.conv1, bare(1, 0, Source::Shared), None)?;
+        let x = self.bn1.after_convolution(x, &self.conv1, bare(1, 0, Source::First), None)?;
         let x = self.bn2.after_convolution(x, &self.conv2, bare(S, 1, Source::Layer), None)?;
         self.bn3.after_convolution(x, &self.conv3, bare(1, 0, Source::Layer), Some(shortcut))
     }

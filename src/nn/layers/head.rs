@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use dfdx::prelude::*;
 
 use crate::nn::kernels::{Answer, Backend, Kernels, Maps, Rows};
+use crate::nn::tape::Recorder;
 
 use super::activation::Slope;
 
@@ -35,7 +36,7 @@ impl<const I: usize, const CLASSES: usize, A: Slope, B: Backend, D: Device<E>, E
     }
 }
 
-impl<const I: usize, const CLASSES: usize, A: Slope, B: Kernels<D>, D: Device<f32>, T: Tape<f32, D>>
+impl<const I: usize, const CLASSES: usize, A: Slope, B: Kernels<D>, D: Device<f32>, T: Recorder<D>>
     Module<Maps<I, D, T>> for Head<I, CLASSES, A, B, D>
 {
     type Output = Rows<CLASSES, D, T>;

@@ -7,8 +7,9 @@ use std::marker::PhantomData;
 use dfdx::prelude::*;
 
 use crate::nn::kernels::{
-    Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, Norm, PerChannel, Prepared, Traced,
+    Answer, Backend, Convolution, Filters, Kernels, Maps, Moments, Norm, PerChannel, Prepared,
 };
+use crate::nn::tape::Traced;
 
 use super::activation::Slope;
 

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use dfdx::prelude::*;
 
 use crate::nn::kernels::{Answer, Backend, Kernels, Maps};
+use crate::nn::tape::Recorder;
 
 /// The largest value of each window of side `K`, `S` apart, with `P` beyond each edge.
 #[derive(Debug, Default, Clone, Copy)]
@@ -21,7 +22,7 @@ impl<
     const C: usize,
     B: Kernels<D>,
     D: Device<f32>,
-    T: Tape<f32, D>,
+    T: Recorder<D>,
 > Module<Maps<C, D, T>> for MaxPool<K, S, P, B>
 {
     type Output = Maps<C, D, T>;
