@@ -13,6 +13,7 @@ mod get;
 mod graph;
 mod history;
 mod memory;
+mod output;
 mod picture;
 mod progress;
 mod run;
