@@ -86,6 +86,9 @@ impl FromStr for Setting {
 /// Puts settings over a merged pipeline, the last one winning.
 pub(super) fn overlay(document: &mut Map<String, Value>, settings: &[Setting], report: &mut Report) {
     for setting in settings {
+        if report.is_partial() && !is_met(document, setting) {
+            continue;
+        }
         let applied = match setting.value {
             Some(_) => apply(document, setting),
             None => apply(&mut document.clone(), setting),
@@ -94,6 +97,25 @@ pub(super) fn overlay(document: &mut Map<String, Value>, settings: &[Setting], r
             report.setting(setting, message).hint(hint);
         }
     }
+}
+
+/// Whether a document gives what a setting changes, or at least what it stands in.
+fn is_met(document: &Map<String, Value>, setting: &Setting) -> bool {
+    let length = match setting.path.len() {
+        // A parameter stands in its stage, whether that has others or not.
+        2 | 4 => 2,
+        length => length.saturating_sub(1),
+    };
+    let Some((top, inside)) = setting.path[..length].split_first() else { return true };
+    let mut found = document.get(top);
+    for step in inside {
+        found = match found {
+            Some(Value::Object(map)) => map.get(step),
+            Some(Value::Array(_)) => return true,
+            _ => return false,
+        };
+    }
+    found.is_some()
 }
 
 fn apply(document: &mut Map<String, Value>, setting: &Setting) -> Result<(), (String, Option<String>)> {

@@ -121,6 +121,9 @@ fn find<'a, S>(
             report.value(&path(stage, port), message).note(remedy);
             return None;
         }
+        if report.is_partial() {
+            return None;
+        }
         let hint = did_you_mean(name, stages.iter().map(|stage| stage.name.as_str()));
         report.value(&path(stage, port), format!("no stage is named `{name}`")).hint(hint);
         return None;
