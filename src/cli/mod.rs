@@ -22,6 +22,7 @@ mod say;
 mod schema;
 mod show;
 mod signals;
+mod sizes;
 mod status;
 mod target;
 mod why;

@@ -153,6 +153,17 @@ pub struct AtLeast {
     pub param: &'static str,
 }
 
+impl AtLeast {
+    /// What is wrong if there are so many, and the remedy; `source` is how the pipeline calls the samples.
+    #[must_use]
+    pub fn too_few(self, there: u64, source: &str) -> Option<(String, String)> {
+        let AtLeast { samples: wanted, param } = self;
+        let message = || format!("{param} {wanted} is more than the {there} samples of `{source}`");
+        let remedy = || format!("choose a {param} of at most {there}, or give `{source}` more samples");
+        (there < wanted).then(|| (message(), remedy()))
+    }
+}
+
 /// The shorter side of images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Side {

@@ -194,6 +194,12 @@ impl Sources {
         files.any(|file| file.span(path, Part::Key).is_some()).then_some(removal)
     }
 
+    /// What is wrong with the value at a path.
+    pub fn problem(&self, path: &[&str], message: String) -> Problem {
+        let (place, excerpt) = self.nearest(path, Part::Value);
+        problem(place, excerpt, message)
+    }
+
     /// The place of the value at a path, or of the nearest thing around it.
     fn nearest(&self, path: &[&str], part: Part) -> (Place, Option<Excerpt>) {
         let around = (1..path.len()).rev().map(|length| (&path[..length], Part::Key));
