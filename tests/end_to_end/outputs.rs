@@ -176,6 +176,10 @@ fn nothing_is_copied_into_the_store() {
         let said = ws.call(&["get", "pipeline.yaml", port, "--force", "-o", to]).exits(2);
         said.says([&format!("{to}: lies in the cache; name a path elsewhere")]);
     }
+    for data in ["cache", "cache/links", "data/../cache"] {
+        let said = ws.call(&["run", "pipeline.yaml", "--data", data]).exits(2);
+        said.says([&format!("--data {data}: lies in the cache; name a directory elsewhere")]);
+    }
     assert_eq!(ws.count_files("cache"), before);
     ws.call(&["cache", "verify"]).succeeds();
 }
