@@ -1,7 +1,7 @@
 //! The arguments that every command about a pipeline takes, and what they open.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::exit::Failure;
 use super::words::nearest;
@@ -46,6 +46,13 @@ impl Folders {
         if data.exists() && !data.is_dir() {
             let message =
                 format!("--data {}: that is a file; name a directory for links to results", data.display());
+            return Err(Failure::Usage(message));
+        }
+        let place = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
+        if let (Ok(links), Ok(store)) = (place(data), place(cache))
+            && links.starts_with(store)
+        {
+            let message = format!("--data {}: lies in the cache; name a directory elsewhere", data.display());
             return Err(Failure::Usage(message));
         }
         if Store::at(&self.cache).is_of_others() {

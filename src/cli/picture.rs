@@ -1,9 +1,5 @@
 //! Pictures of artifacts: a contact sheet of a dataset, as its user would see it in training.
 
-use std::path::Path;
-
-use anyhow::Context;
-
 use super::exit::Failure;
 use crate::augment::{Picture, Samples, Tile, contact_sheet};
 use crate::dataset::Dataset;
@@ -17,13 +13,12 @@ const ROWS: usize = 10;
 /// Epochs count from 1; a dataset drawn afresh each epoch is shown as its first epoch will see it.
 const FIRST_EPOCH: u32 = 1;
 
-/// Draws images spread evenly over a dataset into a PNG file, and says what is on it.
+/// Draws images spread evenly over a dataset as the bytes of a PNG file, and says what is on it.
 pub(super) fn draw_sheet(
     store: &Store,
     port: &OutputPort,
     artifact: &Artifact,
-    png: &Path,
-) -> Result<String, Failure> {
+) -> Result<(Vec<u8>, String), Failure> {
     if port.holds != Holds::Dataset {
         let message = format!("`{}` is a {}; only datasets have pictures", port.name, port.holds.word());
         return Err(Failure::Usage(message));
@@ -39,7 +34,6 @@ pub(super) fn draw_sheet(
             Tile { picture, label: Some(label) }
         })
         .collect();
-    std::fs::write(png, contact_sheet(&tiles, COLUMNS))
-        .with_context(|| format!("{}: cannot be written", png.display()))?;
-    Ok(format!("{shown} of {} images, {} x {}", samples.len(), samples.height(), samples.width()))
+    let told = format!("{shown} of {} images, {} x {}", samples.len(), samples.height(), samples.width());
+    Ok((contact_sheet(&tiles, COLUMNS), told))
 }

@@ -12,7 +12,7 @@ use super::device::DeviceArgs;
 use super::exit::{FAILED, Failure, INTERRUPTED};
 use super::progress::{self, Json, Plain, Show, Terminal};
 use super::say::say;
-use super::{signals, status};
+use super::{signals, sizes, status};
 use crate::engine::{
     self, Detail, Event, Experiment, Limits, Observer, OnFailure, Planner, Registry, Settled, StageEvent,
     State, Stop, Summary,
@@ -73,9 +73,13 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure>
         return Err(Failure::Usage(format!("--force {name}: --stage leaves that stage out")));
     }
     let planner = Planner::new(experiment, &store, found.device, forced.into_iter().collect());
-    if args.dry_run {
-        status::print(&experiment.pipeline.name, &planner.plan(&selection), args.json, out)?;
-        return Ok(ExitCode::SUCCESS);
+    if args.dry_run || sizes::matter(experiment) {
+        let plan = planner.plan(&selection);
+        sizes::check(experiment, &plan, &store)?;
+        if args.dry_run {
+            status::print(&experiment.pipeline.name, &plan, args.json, out)?;
+            return Ok(ExitCode::SUCCESS);
+        }
     }
     if let Some(remark) = found.remark {
         say(remark);

@@ -10,6 +10,7 @@ use super::args::{PipelineArgs, look};
 use super::device::DeviceArgs;
 use super::exit::Failure;
 use super::history::History;
+use super::output::Output;
 use super::target::{self, Target};
 use super::words::{age, bytes, duration, figure, metrics, table};
 use super::{picture, status};
@@ -25,9 +26,12 @@ pub(super) struct Args {
     device: DeviceArgs,
     /// The stage or artifact, as STAGE or STAGE.PORT; without it, the whole pipeline.
     target: Option<String>,
-    /// Draw a sheet of pictures of a dataset.
+    /// Draw a sheet of pictures of a dataset; `-` writes it to standard output.
     #[arg(long, value_name = "FILE", requires = "target")]
     png: Option<PathBuf>,
+    /// Replace a file that is there.
+    #[arg(long, requires = "png")]
+    force: bool,
     /// Print what the stage said while its result was computed, or what every stage said.
     #[arg(long, conflicts_with = "png")]
     log: bool,
@@ -55,9 +59,17 @@ pub(super) fn show(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure
     };
     let target = target::find(experiment, text)?;
     if let Some(png) = &args.png {
+        let output = Output { path: png, force: args.force, experiment };
+        output.check_folder(&store)?;
+        output.check_file()?;
         let port = target.only_port(experiment)?;
         let record = target::result(&planner, experiment, target, false)?;
-        let drawn = picture::draw_sheet(&store, port, &record.outputs[&port.name], png)?;
+        let (sheet, drawn) = picture::draw_sheet(&store, port, &record.outputs[&port.name])?;
+        if output.is_stdout() {
+            out.write_all(&sheet)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        output.write_file(|file| file.write_all(&sheet))?;
         writeln!(out, "{}  {drawn}", png.display())?;
         return Ok(ExitCode::SUCCESS);
     }

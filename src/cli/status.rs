@@ -8,6 +8,7 @@ use serde_json::json;
 use super::args::{PipelineArgs, look};
 use super::device::DeviceArgs;
 use super::exit::Failure;
+use super::sizes;
 use super::words::{about, all_stages_are, count, remarks, table};
 use crate::engine::{Plan, Reason, Registry, Settled, Verdict};
 use crate::stages;
@@ -34,6 +35,7 @@ pub(super) fn status(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failu
     }
     let experiment = args.pipeline.open_to_run(&[], &[])?;
     let plan = look(experiment, &store, device).plan(&experiment.everything());
+    sizes::check(experiment, &plan, &store)?;
     print(&experiment.pipeline.name, &plan, args.json, out)?;
     // The process ends here, which is quicker than taking the plan apart.
     std::mem::forget(plan);

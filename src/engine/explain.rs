@@ -158,7 +158,7 @@ impl<'a> Explainer<'a> {
             // One that was there beside it is no other name of it.
             (None, None) => {
                 let results = result_of(source.id, results).zip(then);
-                !run.1.stages.contains_key(now.as_str())
+                !self.past.was_beside(now.as_str(), run, then)
                     && results.is_some_and(|(now, then)| is_alike(&now, then))
             }
         };

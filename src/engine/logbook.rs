@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::planner::Planner;
+use super::renamed::were_beside;
 use super::state::State;
 use super::worker::seconds_since_1970;
 use crate::pipeline::StageId;
@@ -42,9 +43,13 @@ pub(super) fn enter<'a>(
             None => drop(unfinished.insert(name, left(state))),
         }
     }
-    // What has gone from the pipeline may be what a stage without a result will have been, once that is edited.
-    let is_complete = names().all(|name| stages.contains_key(name.as_str()));
-    stages.retain(|name, _| !is_complete || pipeline.id(name).is_some());
+    // What has gone from the pipeline may be what a stage without a result will have been, once that is edited; but not
+    // one that was there beside it.
+    let lacking: Vec<_> = names().filter(|name| !stages.contains_key(name.as_str())).collect();
+    let may_be = |gone: &str, name: &str| before.is_none_or(|run| !were_beside(run, name, gone));
+    stages.retain(|name, _| {
+        pipeline.id(name).is_some() || lacking.iter().any(|lacking| may_be(name, lacking.as_str()))
+    });
     let started = seconds_since_1970().saturating_sub(seconds as u64);
     let log = RunLog { started, seconds, unfinished, ..RunLog::new(&pipeline.name, stages) };
     let was_stopped = log.unfinished.values().any(|how| *how == Unfinished::Interrupted);

@@ -133,6 +133,18 @@ impl<'a> Past<'a> {
         })
     }
 
+    /// Whether a stage was there beside another, of which a run had this result, in that run or in a later one, by when
+    /// the other may have been renamed.
+    pub(super) fn was_beside(&self, stage: &str, (nth, run): Nth<'_>, other: Option<&Earlier>) -> bool {
+        let is_other = |(name, entry): (&String, &RunEntry)| {
+            name != stage && other.is_some_and(|other| entry.key == other.record.key)
+        };
+        let in_later = |run: &RunLog| run.had(stage) && run.stages.iter().any(is_other);
+        run.stages.contains_key(stage)
+            || run.unfinished.contains_key(stage)
+            || self.runs().take(nth).any(|(_, later)| in_later(later))
+    }
+
     /// The result of a stage in a run.
     pub(super) fn result_in(&self, (nth, run): Nth<'_>, stage: &str) -> Option<Earlier> {
         let earlier = self.logged(run.stages.get(stage)?)?;

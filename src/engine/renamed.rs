@@ -87,7 +87,9 @@ impl Past<'_> {
         }
         let is_new = |id: StageId| !run.stages.contains_key(pipeline.stage(id).name.as_str());
         let one = |(id, gone): (StageId, Vec<&str>)| match gone.as_slice() {
-            [gone] if is_new(id) => Some(((*gone).to_owned(), id)),
+            [gone] if is_new(id) && !were_beside(run, pipeline.stage(id).name.as_str(), gone) => {
+                Some(((*gone).to_owned(), id))
+            }
             _ => None,
         };
         let heirs: Arc<Heirs> = Arc::new(heirs.into_iter().filter_map(one).collect());
@@ -109,16 +111,17 @@ impl Past<'_> {
         for id in pipeline.ids().filter(is_new) {
             let parts = parts_after(run, id, self.experiment, self.store, self.device);
             let inputs = &pipeline.stage(id).inputs;
-            let own = self.last_own(&pipeline.stage(id).name);
+            let name = &pipeline.stage(id).name;
+            let own = self.last_own(name);
             let own = own.map_or(usize::MAX, |own| distance(&parts, &own.parts));
-            for (at, (_, then)) in gone.iter().enumerate() {
+            for (at, (former, then)) in gone.iter().enumerate() {
                 let edits = distance(&parts, &then.parts);
                 // A stage that was left out for a while is no other if it is as much like itself.
-                if are_alike(&parts, &then.parts) && edits < own {
+                if are_alike(&parts, &then.parts) && edits < own && !were_beside(run, name.as_str(), former) {
                     // Of inputs that come from new stages the bytes are not known, but their ports are.
-                    let former = &then.parts.inputs;
-                    let ports = inputs.keys().filter(|port| !former.contains_key(*port)).count()
-                        + former.keys().filter(|port| !inputs.contains_key(*port)).count();
+                    let read = &then.parts.inputs;
+                    let ports = inputs.keys().filter(|port| !read.contains_key(*port)).count()
+                        + read.keys().filter(|port| !inputs.contains_key(*port)).count();
                     pairs.push((edits, ports, id, at));
                 }
             }
@@ -136,6 +139,11 @@ impl Past<'_> {
         }
         renamed
     }
+}
+
+/// Whether a run had both stages, although perhaps no result of one: then neither is another name of the other.
+pub(super) fn were_beside(run: &RunLog, one: &str, other: &str) -> bool {
+    run.had(one) && run.had(other)
 }
 
 /// The newest run of the pipeline that one was which never ran under its name: of those with which it shares three of four

@@ -18,7 +18,7 @@ use super::state::{Signal, State};
 use super::worker::{Ending, Worker, kept_for_a_look};
 use super::{Checkout, Experiment, Limits, Stop};
 use crate::pipeline::{StageId, StageName};
-use crate::store::{self, Digest, Folders, Living, Record};
+use crate::store::{self, Digest, Folders, Living, Record, with_remedy};
 
 /// What happens to the rest of a run after a stage has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,7 +216,8 @@ impl<'a> Run<'_, 'a> {
         let linked = self.checkout.link(decl.name.as_str(), &decl.ports.outputs, &record, self.planner.store);
         if let (Err(error), false) = (linked, self.warned_of_links) {
             self.warned_of_links = true;
-            let text = format!("the results of {} are not linked in the data folder: {error}", decl.name);
+            let why = with_remedy(&error);
+            let text = format!("the results of {} are not linked in the data folder: {why}", decl.name);
             self.observer.observe(&Event::Warning(text));
         }
         self.results[id.0] = Some(record);

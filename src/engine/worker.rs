@@ -15,7 +15,7 @@ use super::planner::Planner;
 use super::stage::{Growth, StageError};
 use super::state::{Signal, State};
 use crate::pipeline::StageId;
-use crate::store::{self, Artifact, Aside, Claim, Digest, Folders, Record, Slot, Want};
+use crate::store::{self, Artifact, Aside, Claim, Digest, Folders, Record, Slot, Want, with_remedy};
 
 /// How long to wait before asking again for a key that another process holds.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -35,7 +35,7 @@ impl From<StageError> for Ending {
     fn from(error: StageError) -> Self {
         match error {
             StageError::Interrupted => Ending::Interrupted,
-            StageError::Failed(error) => Ending::Failed(error.to_string()),
+            StageError::Failed(error) => Ending::Failed(with_remedy(&*error)),
         }
     }
 }
@@ -185,8 +185,9 @@ pub(super) fn with_what_is_left<T>(
     let StageError::Failed(error) = error else { return Ending::Interrupted };
     // Whether that can be kept or not, the failure is what is to be told.
     let _ = set_log_aside();
-    let _ = aside.end_log(&error.to_string());
-    Ending::Failed(kept_for_a_look(&error.to_string(), aside))
+    let failure = with_remedy(&*error);
+    let _ = aside.end_log(&failure);
+    Ending::Failed(kept_for_a_look(&failure, aside))
 }
 
 /// What is to be told of a failure, with what it left if it left anything.

@@ -24,8 +24,10 @@ pub trait Catalogue {
 /// Why parameters were refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// All that is wrong with them.
+    /// What is wrong with them, whatever else may be given.
     pub complaints: Vec<Complaint>,
+    /// What is wrong with them as long as nothing else is given: what is missing, and what does not go together.
+    pub unless_more: Vec<Complaint>,
     /// The ports of the stage in spite of that.
     pub ports: KnownPorts,
 }
@@ -42,14 +44,19 @@ pub struct KnownPorts {
 impl Refusal {
     /// Of parameters that would give these ports with stand-ins in place of what is wrong. What a parameter says of
     /// ports counts only if it is given, and right.
-    pub(super) fn new(params: &Value, complaints: Vec<Complaint>, ports: Option<Ports>) -> Refusal {
+    pub(super) fn new(
+        params: &Value,
+        complaints: Vec<Complaint>,
+        unless_more: Vec<Complaint>,
+        ports: Option<Ports>,
+    ) -> Refusal {
         let is_right = |param: &str| {
             let is_about_it =
                 |complaint: &Complaint| complaint.path.first().is_some_and(|step| step == param);
-            params.get(param).is_some() && !complaints.iter().any(is_about_it)
+            params.get(param).is_some() && !complaints.iter().chain(&unless_more).any(is_about_it)
         };
         let Some(Ports { mut inputs, outputs, named_by }) = ports else {
-            return Refusal { complaints, ports: KnownPorts::default() };
+            return Refusal { complaints, unless_more, ports: KnownPorts::default() };
         };
         if let Inputs::Fixed(ports) = &mut inputs {
             for port in ports {
@@ -62,7 +69,35 @@ impl Refusal {
         }
         let unsized_port = |port| OutputPort { samples: None, side: None, ..port };
         let outputs = named_by.is_none_or(is_right).then(|| outputs.into_iter().map(unsized_port).collect());
-        Refusal { complaints, ports: KnownPorts { inputs: Some(inputs), outputs } }
+        Refusal { complaints, unless_more, ports: KnownPorts { inputs: Some(inputs), outputs } }
+    }
+
+    /// All that is wrong with the parameters as they stand.
+    #[must_use]
+    pub fn into_complaints(self) -> Vec<Complaint> {
+        [self.complaints, self.unless_more].concat()
+    }
+}
+
+impl KnownPorts {
+    /// Those of a stage that may be given more parameters and inputs elsewhere.
+    pub(super) fn of_part(ports: Ports) -> KnownPorts {
+        // As if no parameter were given: then those that say something of ports do not count.
+        Refusal::new(&Value::Null, vec![], vec![], Some(ports)).ports.without_needs()
+    }
+
+    /// The same where parameters are wrong, so that it is not known whether they name outputs.
+    pub(super) fn in_part(self) -> KnownPorts {
+        KnownPorts { outputs: None, ..self }.without_needs()
+    }
+
+    fn without_needs(mut self) -> KnownPorts {
+        if let Some(Inputs::Fixed(ports)) = &mut self.inputs {
+            for port in ports.iter_mut().filter(|port| port.need == Need::Required) {
+                port.need = Need::Optional;
+            }
+        }
+        self
     }
 }
 
@@ -116,6 +151,17 @@ pub struct AtLeast {
     pub samples: u64,
     /// The parameter that asks for so many.
     pub param: &'static str,
+}
+
+impl AtLeast {
+    /// What is wrong if there are so many, and the remedy; `source` is how the pipeline calls the samples.
+    #[must_use]
+    pub fn too_few(self, there: u64, source: &str) -> Option<(String, String)> {
+        let AtLeast { samples: wanted, param } = self;
+        let message = || format!("{param} {wanted} is more than the {there} samples of `{source}`");
+        let remedy = || format!("choose a {param} of at most {there}, or give `{source}` more samples");
+        (there < wanted).then(|| (message(), remedy()))
+    }
 }
 
 /// The shorter side of images.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::catalogue::{Catalogue, Complaint, Inputs, KnownPorts, OutputPort, Ports, Refusal};
+use super::catalogue::{Catalogue, Complaint, Inputs, KnownPorts, OutputPort, Ports};
 use super::checked::{StageDecl, StageId};
 use super::draft::Draft;
 use super::layers::kind_of;
@@ -21,8 +21,10 @@ pub(super) struct Candidate<S> {
     pub name: StageName,
     /// Its `in:` block.
     pub bindings: Map<String, Value>,
-    /// What its `uses:` and `with:` say; if something is wrong with them, the ports that it has in any case.
-    pub read: Result<Read<S>, KnownPorts>,
+    /// What its `uses:` and `with:` say, if nothing is wrong with them.
+    read: Option<Read<S>>,
+    /// The ports that it has in any case, if it may have others than those that were read.
+    known: Option<KnownPorts>,
 }
 
 /// A stage whose parameters were read.
@@ -36,17 +38,17 @@ pub(super) struct Read<S> {
 impl<S> Candidate<S> {
     /// What it reads, as far as that is known.
     pub fn inputs(&self) -> Option<&Inputs> {
-        match &self.read {
-            Ok(read) => Some(&read.ports.inputs),
-            Err(known) => known.inputs.as_ref(),
+        match (&self.known, &self.read) {
+            (Some(known), _) => known.inputs.as_ref(),
+            (None, read) => read.as_ref().map(|read| &read.ports.inputs),
         }
     }
 
     /// What it makes, as far as that is known.
     pub fn outputs(&self) -> Option<&[OutputPort]> {
-        match &self.read {
-            Ok(read) => Some(&read.ports.outputs),
-            Err(known) => known.outputs.as_deref(),
+        match (&self.known, &self.read) {
+            (Some(known), _) => known.outputs.as_deref(),
+            (None, read) => read.as_ref().map(|read| read.ports.outputs.as_slice()),
         }
     }
 }
@@ -79,16 +81,24 @@ pub(super) fn check<C: Catalogue>(
         } else {
             read(&name, &mut body, catalogue, &kinds, &mut report)
         };
+        let (read, known) = match read {
+            Ok(read) => {
+                let known = report.is_partial().then(|| KnownPorts::of_part(read.ports.clone()));
+                (Some(read), known)
+            }
+            Err(known) if report.is_partial() => (None, Some(known.in_part())),
+            Err(known) => (None, Some(known)),
+        };
         let bindings = if is_void { Map::new() } else { bindings(&name, &mut body, &mut report) };
         draft.ids.insert(StageName::new(&name), StageId(candidates.len()));
-        candidates.push(Candidate { name: StageName::new(&name), bindings, read });
+        candidates.push(Candidate { name: StageName::new(&name), bindings, read, known });
     }
 
     let (inputs, links) = wiring::connect(&candidates, &draft.ids, &mut report);
     draft.names = candidates.iter().map(|candidate| candidate.name.clone()).collect();
     draft.links = links;
     let sound = candidates.into_iter().zip(inputs).filter_map(|(Candidate { name, read, .. }, inputs)| {
-        let Read { kind, params, ports, stage } = read.ok()?;
+        let Read { kind, params, ports, stage } = read?;
         Some(StageDecl { name, kind, inputs, params, ports, stage })
     });
     draft.stages = sound.collect();
@@ -101,7 +111,9 @@ fn stages(value: Option<Value>, report: &mut Report) -> Map<String, Value> {
     let stages = match value {
         Some(Value::Object(stages)) => stages,
         None => {
-            report.key(&[], "there is no `stages:`");
+            if !report.is_partial() {
+                report.key(&[], "there is no `stages:`");
+            }
             return Map::new();
         }
         Some(other) => {
@@ -110,7 +122,7 @@ fn stages(value: Option<Value>, report: &mut Report) -> Map<String, Value> {
             return Map::new();
         }
     };
-    if stages.is_empty() {
+    if stages.is_empty() && !report.is_partial() {
         report.key(&["stages"], "a pipeline has at least one stage");
     }
     for name in stages.keys() {
@@ -151,7 +163,7 @@ fn read<C: Catalogue>(
     let kind = match body.remove("uses") {
         Some(Value::String(kind)) => kind,
         None => {
-            if !body.is_empty() {
+            if !body.is_empty() && !report.is_partial() {
                 report
                     .key(&path[..2], format!("stage `{name}` does not say what it `uses`"))
                     .hint(one_of(kinds));
@@ -179,7 +191,9 @@ fn read<C: Catalogue>(
     };
     match catalogue.read(&kind, &params) {
         Ok((stage, ports)) => Ok(Read { kind, params, ports, stage }),
-        Err(Refusal { complaints, ports }) => {
+        Err(refusal) => {
+            let ports = refusal.ports.clone();
+            let complaints = if report.is_partial() { refusal.complaints } else { refusal.into_complaints() };
             for Complaint { path, message, hint } in complaints {
                 let path = ["stages", name, "with"].into_iter().chain(path.iter().map(String::as_str));
                 report.key(&path.collect::<Vec<_>>(), message).hint(hint);

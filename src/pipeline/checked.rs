@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::catalogue::Ports;
 use super::names::StageName;
-use super::problem::Place;
+use super::problem::{Place, Problem};
 use super::report::Sources;
 
 /// A checked pipeline.
@@ -108,6 +108,12 @@ impl<S> Pipeline<S> {
     pub fn place(&self, stage: &StageName, path: &[&str]) -> Option<Place> {
         let path = [&["stages", stage.as_str(), "with"], path].concat();
         (4..=path.len()).rev().find_map(|length| self.sources.place(&path[..length]))
+    }
+
+    /// A problem of a parameter, for a reason that is found outside the file.
+    #[must_use]
+    pub fn problem_of_param(&self, stage: &StageName, path: &[&str], message: String) -> Problem {
+        self.sources.problem(&[&["stages", stage.as_str(), "with"], path].concat(), message)
     }
 
     /// Where it is written which output an input takes.

@@ -68,9 +68,9 @@ impl<S> Draft<S> {
         self.report.value(&[&["stages", stage.as_str(), "with"], path].concat(), message)
     }
 
-    /// Reports an argument that names a stage which there is not; of a file that could not be read nobody knows.
+    /// Reports an argument that names a stage which there is not; where a file could not be read nobody knows.
     pub fn reject_name(&mut self, argument: String, name: &str) {
-        if !self.names.is_empty() {
+        if !self.names.is_empty() && !self.report.is_partial() {
             let hint = did_you_mean(name, self.names.iter().map(StageName::as_str));
             self.report.argument(argument, format!("no stage is named `{name}`")).hint(hint);
         }

@@ -11,34 +11,21 @@ use super::diagnosis::Flaw;
 use super::report::Report;
 use super::yaml::{self, LARGEST};
 
-/// Loads a file with all that it extends; none if one of them cannot be read as a map.
+/// Loads a file with all that it extends; none if it cannot be read as a map. What lies below a file that cannot is left
+/// out, and the report says so.
 pub(super) fn load(path: &Path, report: &mut Report) -> Option<Map<String, Value>> {
-    let mut layers = vec![];
+    let mut layers: Vec<Map<String, Value>> = vec![];
     let mut seen = HashSet::new();
     let mut next = Some(path.to_owned());
     while let Some(path) = next.take() {
-        let text = match read_text(&path) {
-            Ok(text) => text,
-            Err(reason) => {
-                let message = format!("cannot read {}: {reason}", path.display());
-                if layers.is_empty() {
-                    report.file(path, message);
-                    return None;
-                }
-                let problem = report.value_in_last(&["extends"], message);
-                if !path.exists() {
-                    problem.note("the path counts from the folder of the file that it stands in");
-                }
-                return None;
-            }
+        let layer = if layers.is_empty() { first(&path, report) } else { extended(&path, &seen, report) };
+        let Some(mut layer) = layer else {
+            report.lacks_a_file();
+            break;
         };
-        if !seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
-            report.value_in_last(&["extends"], format!("{} extends itself through this", path.display()));
-            return None;
-        }
-        let mut layer = parse(&path, text, report)?;
+        seen.insert(identity(&path));
         if let Some(extends) = layer.shift_remove("extends") {
-            next = Some(extended(&path, &extends, report)?);
+            next = below(&path, &extends, report);
         }
         if !layers.is_empty() {
             // Results are filed under it: two pipelines that share one would pass for each other's past.
@@ -47,10 +34,49 @@ pub(super) fn load(path: &Path, report: &mut Report) -> Option<Map<String, Value
         layers.push(layer);
     }
     let mut document = layers.pop()?;
+    if report.is_partial() {
+        forget_removals(&mut document);
+    }
     while let Some(layer) = layers.pop() {
         merge(&mut document, layer);
     }
     Some(document)
+}
+
+/// Reads the pipeline file itself.
+fn first(path: &Path, report: &mut Report) -> Option<Map<String, Value>> {
+    match read_text(path) {
+        Ok(text) => parse(path, text, report),
+        Err(reason) => {
+            report.file(path.to_owned(), format!("cannot read {}: {reason}", path.display()));
+            None
+        }
+    }
+}
+
+/// Reads a file that the one read last extends.
+fn extended(path: &Path, seen: &HashSet<PathBuf>, report: &mut Report) -> Option<Map<String, Value>> {
+    let text = match read_text(path) {
+        Ok(text) => text,
+        Err(reason) => {
+            let message = format!("cannot read {}: {reason}", path.display());
+            let problem = report.value_in_last(&["extends"], message);
+            if !path.exists() {
+                problem.note("the path counts from the folder of the file that it stands in");
+            }
+            return None;
+        }
+    };
+    if seen.contains(&identity(path)) {
+        report.value_in_last(&["extends"], format!("{} extends itself through this", path.display()));
+        return None;
+    }
+    parse(path, text, report)
+}
+
+/// The same for all paths of one file.
+fn identity(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 /// Reads a text of bearable size, without its byte order mark.
@@ -92,13 +118,24 @@ fn parse(path: &Path, text: String, report: &mut Report) -> Option<Map<String, V
 }
 
 /// The path of an extended file, which is given relative to the file that extends it.
-fn extended(path: &Path, extends: &Value, report: &mut Report) -> Option<PathBuf> {
+fn below(path: &Path, extends: &Value, report: &mut Report) -> Option<PathBuf> {
     let Value::String(extends) = extends else {
         let message = format!("`extends` is the name of a file, and this is {}", kind_of(extends));
         report.value_in_last(&["extends"], message);
+        report.lacks_a_file();
         return None;
     };
     Some(path.parent().map_or_else(|| PathBuf::from(extends), |folder| folder.join(extends)))
+}
+
+/// Drops the nulls, which take away what nobody can read.
+fn forget_removals(map: &mut Map<String, Value>) {
+    map.retain(|_, value| !value.is_null());
+    for value in map.values_mut() {
+        if let Value::Object(map) = value {
+            forget_removals(map);
+        }
+    }
 }
 
 /// Puts one map over another: maps are merged, a null takes away, everything else replaces.

@@ -32,34 +32,45 @@ pub fn read_params<T: DeserializeOwned + Check>(
     ports: impl FnOnce(&T) -> Ports,
 ) -> Result<T, Refusal> {
     match read(params) {
-        (Some(read), complaints) if complaints.is_empty() => Ok(read),
-        (read, complaints) => Err(Refusal::new(params, complaints, read.as_ref().map(ports))),
+        (Some(read), wrong) if wrong.surely.is_empty() && wrong.unless_more.is_empty() => Ok(read),
+        (read, wrong) => Err(Refusal::new(params, wrong.surely, wrong.unless_more, read.as_ref().map(ports))),
     }
+}
+
+/// All that is wrong with parameters.
+#[derive(Default)]
+struct Wrong {
+    /// Whatever else may be given.
+    surely: Vec<Complaint>,
+    /// As long as nothing else is.
+    unless_more: Vec<Complaint>,
 }
 
 /// What could be read, and all that is wrong. After each mistake a stand-in takes the place of the wrong or missing value,
 /// and reading starts again.
-fn read<T: DeserializeOwned + Check>(params: &Value) -> (Option<T>, Vec<Complaint>) {
+fn read<T: DeserializeOwned + Check>(params: &Value) -> (Option<T>, Wrong) {
     const MOST_MISTAKES: usize = 100;
     let mut param = match params {
         Value::Null => Param::Map(vec![]),
         given => Param::from(given),
     };
-    let mut complaints = vec![];
+    let Wrong { mut surely, mut unless_more } = Wrong::default();
     for _ in 0..MOST_MISTAKES {
         match T::deserialize(&param) {
             Ok(read) => {
-                if complaints.is_empty() {
-                    complaints = read.check();
-                    complaints.extend(read.check_together());
+                if surely.is_empty() && unless_more.is_empty() {
+                    surely = read.check();
+                    unless_more = read.check_together();
                 } else {
                     let of_originals = |wrong: &Complaint| param.is_original(&wrong.path);
-                    complaints.extend(read.check().into_iter().filter(of_originals));
+                    surely.extend(read.check().into_iter().filter(of_originals));
                 }
-                return (Some(read), complaints);
+                return (Some(read), Wrong { surely, unless_more });
             }
             Err(fault) => {
                 if !param.explains(&fault) {
+                    let is_missing = matches!(fault.mistake, Mistake::Missing { .. });
+                    let complaints = if is_missing { &mut unless_more } else { &mut surely };
                     complaints.push(complaint(&fault));
                 }
                 if !param.amend(&fault) {
@@ -68,7 +79,7 @@ fn read<T: DeserializeOwned + Check>(params: &Value) -> (Option<T>, Vec<Complain
             }
         }
     }
-    (None, complaints)
+    (None, Wrong { surely, unless_more })
 }
 
 fn complaint(fault: &Fault) -> Complaint {
@@ -182,7 +193,7 @@ mod tests {
 
     fn read_params(params: &Value) -> Result<Training, Vec<Complaint>> {
         let ports = |_: &Training| Ports { inputs: Inputs::Any, outputs: vec![], named_by: None };
-        super::read_params(params, ports).map_err(|refused| refused.complaints)
+        super::read_params(params, ports).map_err(Refusal::into_complaints)
     }
 
     fn complaints(params: &Value) -> String {

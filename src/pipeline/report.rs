@@ -22,6 +22,8 @@ pub(super) struct Report {
     problems: Vec<Problem>,
     /// The stages with values that say nothing, because what stands there was refused.
     void: HashSet<String>,
+    /// Whether a file that is extended could not be read, so that what is not given here may be given there.
+    is_partial: bool,
     /// Takes the notes on problems that are dropped because the report is full.
     overflow: Problem,
 }
@@ -52,7 +54,7 @@ impl Report {
     pub fn new(settings: &[Setting]) -> Report {
         let sources = Sources { files: vec![], settings: settings.to_vec() };
         let overflow = problem(Place::Setting(String::new()), None, String::new());
-        Report { sources, problems: vec![], void: HashSet::new(), overflow }
+        Report { sources, problems: vec![], void: HashSet::new(), is_partial: false, overflow }
     }
 
     /// Reports what is wrong with the key at a path, or with there being such an entry.
@@ -106,6 +108,16 @@ impl Report {
     /// Whether some value of a stage was refused as such.
     pub fn is_void(&self, stage: &str) -> bool {
         self.void.contains(stage)
+    }
+
+    /// Notes that a file which is extended could not be read, so that nothing should be said to be missing.
+    pub fn lacks_a_file(&mut self) {
+        self.is_partial = true;
+    }
+
+    /// Whether what is not given may be given in a file that could not be read.
+    pub fn is_partial(&self) -> bool {
+        self.is_partial
     }
 
     /// Whether further problems are dropped.
@@ -180,6 +192,12 @@ impl Sources {
         let mut files = self.files.iter();
         let removal = files.find_map(|file| file.removal(path))?;
         files.any(|file| file.span(path, Part::Key).is_some()).then_some(removal)
+    }
+
+    /// What is wrong with the value at a path.
+    pub fn problem(&self, path: &[&str], message: String) -> Problem {
+        let (place, excerpt) = self.nearest(path, Part::Value);
+        problem(place, excerpt, message)
     }
 
     /// The place of the value at a path, or of the nearest thing around it.

@@ -16,7 +16,8 @@ pub struct Setting {
     pub(super) text: String,
     /// The path from the top of the pipeline.
     pub(super) path: Vec<String>,
-    value: Value,
+    /// None if nothing stands behind the `=`; what to write instead depends on the place.
+    value: Option<Value>,
 }
 
 impl Setting {
@@ -33,9 +34,6 @@ pub enum SettingError {
     /// There is no `=`.
     #[error("`{0}` has no `=`; write STAGE.PARAMETER=VALUE or vars.NAME=VALUE")]
     NoValue(String),
-    /// There is nothing behind the `=`.
-    #[error("`{0}` has nothing behind the `=`; to take a value away write {0}null")]
-    Empty(String),
     /// The left side does not say of which stage.
     #[error("`{0}` names no parameter; write STAGE.PARAMETER=VALUE or vars.NAME=VALUE")]
     NoParameter(String),
@@ -62,19 +60,18 @@ impl FromStr for Setting {
         if steps.len() < 2 || steps.len() > DEEPEST || steps.iter().any(|step| step.is_empty()) {
             return Err(SettingError::NoParameter(left.into()));
         }
-        if right.trim().is_empty() {
-            return Err(SettingError::Empty(text.trim_end().into()));
-        }
         let path = match steps.as_slice() {
             ["vars", variable @ ..] => [&["vars"], variable].concat(),
             [stage, parameter @ ..] => [&["stages", stage, "with"], parameter].concat(),
             [] => vec![],
         };
+        let path = path.into_iter().map(String::from).collect();
+        if right.trim().is_empty() {
+            return Ok(Setting { text: text.trim_end().into(), path, value: None });
+        }
         let (value, faults) = yaml::parse(right);
         match (value, faults.into_iter().next()) {
-            (Some(value), None) => {
-                Ok(Setting { text: text.into(), path: path.into_iter().map(String::from).collect(), value })
-            }
+            (value @ Some(_), None) => Ok(Setting { text: text.into(), path, value }),
             (_, fault) => {
                 let reason = fault.map_or(String::new(), |fault| fault.message);
                 Err(match reason.strip_prefix("not YAML: ") {
@@ -89,10 +86,36 @@ impl FromStr for Setting {
 /// Puts settings over a merged pipeline, the last one winning.
 pub(super) fn overlay(document: &mut Map<String, Value>, settings: &[Setting], report: &mut Report) {
     for setting in settings {
-        if let Err((message, hint)) = apply(document, setting) {
+        if report.is_partial() && !is_met(document, setting) {
+            continue;
+        }
+        let applied = match setting.value {
+            Some(_) => apply(document, setting),
+            None => apply(&mut document.clone(), setting),
+        };
+        if let Err((message, hint)) = applied {
             report.setting(setting, message).hint(hint);
         }
     }
+}
+
+/// Whether a document gives what a setting changes, or at least what it stands in.
+fn is_met(document: &Map<String, Value>, setting: &Setting) -> bool {
+    let length = match setting.path.len() {
+        // A parameter stands in its stage, whether that has others or not.
+        2 | 4 => 2,
+        length => length.saturating_sub(1),
+    };
+    let Some((top, inside)) = setting.path[..length].split_first() else { return true };
+    let mut found = document.get(top);
+    for step in inside {
+        found = match found {
+            Some(Value::Object(map)) => map.get(step),
+            Some(Value::Array(_)) => return true,
+            _ => return false,
+        };
+    }
+    found.is_some()
 }
 
 fn apply(document: &mut Map<String, Value>, setting: &Setting) -> Result<(), (String, Option<String>)> {
@@ -119,7 +142,13 @@ fn apply(document: &mut Map<String, Value>, setting: &Setting) -> Result<(), (St
     for step in inner {
         target = child(target, step)?;
     }
-    match (target, &setting.value) {
+    let Some(value) = &setting.value else {
+        return Err((
+            "there is nothing behind the `=`".to_owned(),
+            Some(instead_of_nothing(setting, target)),
+        ));
+    };
+    match (target, value) {
         (Value::Object(map), Value::Null) => drop(map.shift_remove(*last)),
         (Value::Array(items), Value::Null) if last.parse().is_ok_and(|at: usize| at < items.len()) => {
             let hint = "give the whole list without it, such as --set NAME='[A, B]'";
@@ -128,6 +157,17 @@ fn apply(document: &mut Map<String, Value>, setting: &Setting) -> Result<(), (St
         (target, value) => *child(target, last)? = value.clone(),
     }
     Ok(())
+}
+
+/// What to write where nothing stands behind the `=`. Null takes entries out of maps alone.
+fn instead_of_nothing(setting: &Setting, target: &Value) -> String {
+    match target {
+        Value::Object(_) => format!("write a value, or {}null to take away what is there", setting.text),
+        Value::Array(_) => {
+            "write a value, or give the whole list without it, such as --set NAME='[A, B]'".to_owned()
+        }
+        _ => "write a value".to_owned(),
+    }
 }
 
 /// The value under a key or at a position. What is neither map nor list becomes a map.
@@ -191,7 +231,7 @@ mod tests {
     #[test]
     fn a_value_may_hold_equal_signs_and_colons() {
         let setting: Setting = "archive.url=file:///data/x?a=b".parse().unwrap();
-        assert_eq!(setting.value, json!("file:///data/x?a=b"));
+        assert_eq!(setting.value, Some(json!("file:///data/x?a=b")));
     }
 
     #[test]
@@ -202,10 +242,24 @@ mod tests {
         insta::assert_snapshot!(refusal("train.epochs=[1"), @"`[1` is not YAML (while parsing a flow sequence, expected ',' or ']'); put quotes around it");
         insta::assert_snapshot!(refusal("train.lr=.inf"), @"`.inf` is no value here");
         insta::assert_snapshot!(refusal("train.x={a: 1, a: 2}"), @"`a` is given twice");
-        insta::assert_snapshot!(refusal("train.lr="), @"`train.lr=` has nothing behind the `=`; to take a value away write train.lr=null");
         // There null would be refused as well.
         for text in ["train=", "vars=", "train.lr.="] {
             assert_eq!(refusal(text), refusal(&format!("{text}null")));
         }
+    }
+
+    #[test]
+    fn where_nothing_is_given_it_is_told_what_can_be_written_instead() {
+        let Value::Object(document) = json!({ "stages": { "a": { "with": { "x": 1, "list": [1, 2] } } } })
+        else {
+            panic!("a map")
+        };
+        let told = |text: &str| {
+            let (message, hint) = apply(&mut document.clone(), &text.parse().unwrap()).unwrap_err();
+            format!("{message}; {}", hint.unwrap_or_default())
+        };
+        insta::assert_snapshot!(told("a.x= "), @"there is nothing behind the `=`; write a value, or a.x=null to take away what is there");
+        insta::assert_snapshot!(told("a.list.0="), @"there is nothing behind the `=`; write a value, or give the whole list without it, such as --set NAME='[A, B]'");
+        insta::assert_snapshot!(told("a.x.y="), @"there is nothing behind the `=`; write a value");
     }
 }

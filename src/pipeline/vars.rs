@@ -171,6 +171,9 @@ impl Vars<'_> {
                 );
                 return None;
             }
+            if self.report.is_partial() {
+                return None;
+            }
             let hint = did_you_mean(name, self.given.keys().map(String::as_str))
                 .unwrap_or_else(|| format!("declare it under `vars:` at the top, as `{name}: VALUE`"));
             self.complain(path, format!("no variable is named `{name}`"), Some(hint));

@@ -121,6 +121,9 @@ fn find<'a, S>(
             report.value(&path(stage, port), message).note(remedy);
             return None;
         }
+        if report.is_partial() {
+            return None;
+        }
         let hint = did_you_mean(name, stages.iter().map(|stage| stage.name.as_str()));
         report.value(&path(stage, port), format!("no stage is named `{name}`")).hint(hint);
         return None;
@@ -159,11 +162,10 @@ fn check_size<S>(
     output: &OutputPort,
     report: &mut Report,
 ) {
-    let AtLeast { samples: wanted, param } = least;
-    if let (Some(there), Value::String(source)) = (output.samples.filter(|there| *there < wanted), source) {
-        let message = format!("{param} {wanted} is more than the {there} samples of `{source}`");
-        let remedy = format!("choose a {param} of at most {there}, or give `{source}` more samples");
-        report.value(&["stages", stage.name.as_str(), "with", param], message).note(remedy);
+    if let (Some(there), Value::String(source)) = (output.samples, source)
+        && let Some((message, remedy)) = least.too_few(there, source)
+    {
+        report.value(&["stages", stage.name.as_str(), "with", least.param], message).note(remedy);
     }
 }
 

@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn every_wrong_parameter_is_complained_about_with_its_place() {
         let params = json!({ "samples": 2_000_000_000, "transforms": [{ "resize": 8 }, { "hflip": 2 }] });
-        let complaints = (KIND.read)(&params).err().expect("complains").complaints;
+        let complaints = (KIND.read)(&params).err().expect("complains").into_complaints();
         let told: Vec<_> = complaints.iter().map(|c| (c.path.join("."), c.message.as_str())).collect();
         assert_eq!(
             told,

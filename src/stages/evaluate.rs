@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn transforms_that_draw_at_random_are_refused() {
         let params = json!({ "transforms": [{ "resize": 120 }, { "hflip": 0.5 }, { "resize": 5000 }, { "resize": 7 }] });
-        let complaints = (KIND.read)(&params).err().expect("complaints").complaints;
+        let complaints = (KIND.read)(&params).err().expect("complaints").into_complaints();
         let places: Vec<_> = complaints.iter().map(|c| c.path.join(".")).collect();
         assert_eq!(places, ["transforms.1", "transforms.2", "transforms.3"]);
     }

@@ -134,7 +134,7 @@ fn optimizers_are_spelled_by_name_or_with_their_figures() {
         (json!({ "sgd": { "nesterov": true } }), "optimizer nesterov needs a momentum above 0, such as 0.9"),
     ] {
         let complaints = read(&wrong).expect_err("it is none");
-        let told: Vec<_> = complaints.complaints.iter().map(|c| c.message.as_str()).collect();
+        let told: Vec<_> = complaints.into_complaints().into_iter().map(|c| c.message).collect();
         assert_eq!(told, [message]);
     }
 }
@@ -238,7 +238,7 @@ fn options_out_of_range_are_complained_about_before_anything_runs() {
         (train::KIND, &params),
         (fine_tune::KIND, &json!({ "epochs": 0, "lr": -1, "schedule": { "step": 0 } })),
     ] {
-        let complaints = (kind.read)(params).err().expect("complaints").complaints;
+        let complaints = (kind.read)(params).err().expect("complaints").into_complaints();
         let places: Vec<_> = complaints.iter().map(|c| c.path.join(".")).collect();
         assert_eq!(places, ["epochs", "lr", "schedule"]);
     }
@@ -349,7 +349,7 @@ fn weights_count_by_content_and_name_their_network() {
     assert_eq!(identity(here).files["weights"], std::path::Path::new("a.safetensors"));
 
     let told = |kind: &StageKind, params: Value| {
-        let complaints = (kind.read)(&params).err().expect("complaints").complaints;
+        let complaints = (kind.read)(&params).err().expect("complaints").into_complaints();
         complaints.into_iter().map(|c| c.message).collect::<Vec<_>>().join("\n")
     };
     assert_eq!(

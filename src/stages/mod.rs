@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn a_whole_number_is_told_with_the_least_that_is_right() {
         let from = |kind: &StageKind, params: Value| {
-            let complaints = (kind.read)(&params).err().expect("complains").complaints;
+            let complaints = (kind.read)(&params).err().expect("complains").into_complaints();
             let told: Vec<String> = complaints.into_iter().map(|complaint| complaint.message).collect();
             told.join("; ")
         };

@@ -226,7 +226,8 @@ mod tests {
     #[test]
     fn shares_that_make_no_sense_are_complained_about() {
         let message = |parts: Value| {
-            let complaints = (KIND.read)(&json!({ "parts": parts })).err().expect("complains").complaints;
+            let complaints =
+                (KIND.read)(&json!({ "parts": parts })).err().expect("complains").into_complaints();
             complaints.into_iter().map(|c| c.message).collect::<Vec<_>>().join("; ")
         };
         assert_eq!(message(json!({})), "parts: there are none");

@@ -162,6 +162,7 @@ fn class_of(image: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::stage::Refusal;
     use crate::stages::test_job::TestJob;
 
     fn archive(params: &Value) -> Vec<u8> {
@@ -190,7 +191,7 @@ mod tests {
     fn counts_out_of_range_are_complained_about() {
         let complaints = (KIND.read)(&json!({ "train_per_class": 1_000_001, "unlabeled": 2_000_000 }))
             .err()
-            .map(|refused| refused.complaints);
+            .map(Refusal::into_complaints);
         let messages: Vec<_> = complaints.expect("complains").into_iter().map(|c| c.message).collect();
         assert_eq!(
             messages,

@@ -67,7 +67,7 @@ pub use chain::{Chain, Link};
 pub use collect::{Collection, Item, What};
 pub use description::Description;
 pub use digest::Digest;
-pub use error::{Action, Error};
+pub use error::{Action, Error, with_remedy};
 pub use finding::{Finding, Mending, Report, Wrong};
 pub use folders::Folders;
 pub use live::{Alive, Killed, Living, Look};

@@ -103,6 +103,12 @@ impl RunLog {
         RunLog { pipeline, started: 0, seconds: 0.0, stages, unfinished: BTreeMap::new() }
     }
 
+    /// Whether the pipeline surely had a stage then. One with an earlier result may have gone by that time.
+    #[must_use]
+    pub fn had(&self, stage: &str) -> bool {
+        self.stages.get(stage).is_some_and(RunEntry::is_own) || self.unfinished.contains_key(stage)
+    }
+
     /// The results that are the run's own, by stage.
     pub fn own(&self) -> impl Iterator<Item = (&String, &RunEntry)> {
         self.stages.iter().filter(|(_, entry)| entry.is_own())

@@ -378,11 +378,25 @@ fn a_batch_larger_than_the_data_is_refused() {
         ws.call(words).exits(2).says(["batch 33 is more than the 32 samples of `augmented`", place, remedy]);
     }
     assert_eq!(ws.count_files("cache") + ws.count_files("data"), 0);
-    // How many samples a split has shows only when it was made.
+    // How many samples a split has shows only when it was made; from then on it is told before anything runs.
     let mut ws = Workspace::new(&EXPERIMENT.replace("in: { train: augmented", "in: { train: split.train"));
     ws.set("train.batch", 64);
     let ran = ws.run().failed(["train"]);
     assert!(ran.error().contains("64") && ran.error().contains("60"), "{}", ran.error());
+    for words in
+        [&["run", "pipeline.yaml"][..], &["run", "pipeline.yaml", "--dry-run"], &["status", "pipeline.yaml"]]
+    {
+        let told = [
+            "batch 64 is more than the 60 samples of `split.train`",
+            "--> --set train.batch=64",
+            "at most 60",
+        ];
+        ws.call(words).exits(2).says(told);
+    }
+    ws.call(&["show", "pipeline.yaml", "train"]).succeeds();
+    ws.call(&["run", "pipeline.yaml", "--stage", "split"]).succeeds();
+    ws.set("train.batch", 60);
+    ws.call(&["status", "pipeline.yaml"]).succeeds().says(["train"]);
 }
 
 #[test]

@@ -228,6 +228,44 @@ fn a_stage_that_was_there_beside_another_is_no_other_name_of_it() {
 }
 
 #[test]
+fn a_stage_that_failed_beside_another_is_no_other_name_of_it() {
+    let stage = |name: &str, run: &str| {
+        format!("  {name}: {{ uses: command, with: {{ run: [sh, -c, {run}], outs: {{ o: o }} }} }}\n")
+    };
+    let (a, b, c) = (stage("a", "echo 1 > o"), stage("b", "echo 2 > o"), stage("c", "exit 3"));
+    let ws = Workspace::new(&format!("stages:\n{a}{b}"));
+    ws.run().ran(["a", "b"]);
+    ws.write("pipeline.yaml", format!("stages:\n{a}{b}{c}"));
+    ws.run().failed(["c"]);
+    ws.write("pipeline.yaml", format!("stages:\n{b}{c}"));
+    assert_eq!(status(&ws, &[])[..2], ["b up to date", "c will run first run"]);
+    // Nor by the next run, which did not have the other any more.
+    ws.run().failed(["c"]);
+    ws.write("pipeline.yaml", format!("stages:\n{b}{}", stage("c", "echo 3 > o")));
+    assert_eq!(status(&ws, &[])[..2], ["b up to date", "c will run first run"]);
+}
+
+#[test]
+fn a_stage_that_was_there_beside_another_under_its_new_name_is_not_read_as_that() {
+    let stage = |name: &str, run: &str, inputs: &str| {
+        format!(
+            "  {name}: {{ uses: command, in: {{ {inputs} }}, with: {{ run: {run}, outs: {{ o: o }} }} }}\n"
+        )
+    };
+    let reader = |inputs: &str| stage("reader", "cat in/x > o", inputs);
+    let ws = Workspace::new(&format!("stages:\n{}{}", stage("a", "echo 1 > o", ""), reader("x: a")));
+    ws.run().ran(["a", "reader"]);
+    let (failing, other) = (stage("b", "exit 3", ""), stage("c", "echo 3 > o", ""));
+    ws.write("pipeline.yaml", format!("stages:\n{failing}{}", reader("x: b")));
+    ws.run().failed(["b"]);
+    ws.write("pipeline.yaml", format!("stages:\n{failing}{other}{}", reader("x: b, y: c")));
+    ws.run_with(&["--keep-going"]).failed(["b"]);
+    ws.write("pipeline.yaml", format!("stages:\n{other}{}", reader("x: c")));
+    let told = ["c up to date", "reader will run input x: a.o -> c.o (pipeline.yaml:3)"];
+    assert_eq!(status(&ws, &[])[..2], told);
+}
+
+#[test]
 fn a_stage_that_was_edited_all_over_is_renamed_if_it_took_the_place_of_one_for_all_who_read_that() {
     let pipeline = "stages:
   a: { uses: synthesize, with: { train_per_class: 1, test_per_class: 1, seed: 1 } }

@@ -176,6 +176,10 @@ fn nothing_is_copied_into_the_store() {
         let said = ws.call(&["get", "pipeline.yaml", port, "--force", "-o", to]).exits(2);
         said.says([&format!("{to}: lies in the cache; name a path elsewhere")]);
     }
+    for data in ["cache", "cache/links", "data/../cache"] {
+        let said = ws.call(&["run", "pipeline.yaml", "--data", data]).exits(2);
+        said.says([&format!("--data {data}: lies in the cache; name a directory elsewhere")]);
+    }
     assert_eq!(ws.count_files("cache"), before);
     ws.call(&["cache", "verify"]).succeeds();
 }
@@ -195,4 +199,35 @@ fn a_copy_goes_into_a_folder_that_is_there() {
     get("a.o", "copies/new/o").succeeds();
     get("a.d", "copies/new/d/").succeeds();
     assert_eq!((ws.read("copies/new/o"), ws.read("copies/new/d/x")), ("2\n".into(), "1\n".into()));
+}
+
+#[test]
+fn a_picture_is_written_where_a_copy_may_be() {
+    let ws = Workspace::new(
+        "stages:
+  a: { uses: synthesize, with: { train_per_class: 1, test_per_class: 1 } }
+  d: { uses: decode, in: { archive: a } }
+",
+    );
+    ws.run().ran(["a", "d"]);
+    let draw = |words: &[&str]| ws.call(&[&["show", "pipeline.yaml", "d.test", "--png"], words].concat());
+    ws.write("old.png", "what was there");
+    draw(&["old.png"]).exits(2).says(["old.png: exists already; --force replaces it"]);
+    assert_eq!(ws.read("old.png"), "what was there");
+    draw(&["old.png", "--force"]).succeeds();
+    draw(&["old.png", "--force"]).succeeds();
+    draw(&["new.png"]).succeeds().says(["new.png  10 of 10 images"]);
+    assert_eq!(fs::read(ws.path("old.png")).expect("a file"), fs::read(ws.path("new.png")).expect("a file"));
+    std::os::unix::fs::symlink("old.png", ws.path("link.png")).expect("ours");
+    for (to, told) in [
+        ("link.png", "is a link; remove it, or name another file"),
+        ("pipeline.yaml", "is a file of the pipeline; name another file"),
+        ("data", "is a directory; name a file"),
+        ("cache/sheet.png", "lies in the cache; name a path elsewhere"),
+        ("data/pipeline/d/test/sheet.png", "lies in the cache; name a path elsewhere"),
+        ("no/sheet.png", "there is no folder `no`; make it first, or name another path"),
+    ] {
+        draw(&[to, "--force"]).exits(2).says([&format!("{to}: {told}")]);
+    }
+    ws.call(&["cache", "verify"]).succeeds();
 }

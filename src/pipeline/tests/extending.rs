@@ -79,3 +79,40 @@ fn a_pipeline_without_a_name_has_that_of_its_own_file() {
     assert_eq!(name("extends: base.yaml\nname: null\n"), "p");
     assert_eq!(name("extends: base.yaml\nname: mine\n"), "mine");
 }
+
+#[test]
+fn a_file_that_cannot_be_extended_hides_no_other_mistake() {
+    let text = "\
+extends: EXTENDS
+abuot: typo
+vars: { n: null }
+stages:
+  archive: { uses: download, with: { retries: many, url: '${vars.url}' } }
+  other: { uses: downlod }
+  images: { uses: split, with: { each: 5, prts: [a] } }
+  gone: null
+  train: { with: { lr: 1 }, in: { train: gone.x } }
+  tune: { uses: train, in: { train: images.a, vall: other, model: late.model }, with: { lr: -1, batch: 7 } }
+  late: { uses: train, in: { model: archive } }
+  run: { uses: command, in: { x: elsewhere.y, z: tune.mdel } }
+";
+    let settings = ["archive.retries=x", "elsewhere.lr=1", "vars.m=1", "late.lr=fast", "late.list.0=1"];
+    let told = |extends: &str| {
+        let files = Files::of(&text.replace("EXTENDS", extends)).with("broken.yaml", "a: [");
+        files.problems(&settings)
+    };
+    let problems = told("none.yaml");
+    let messages: Vec<_> = problems.lines().filter(|line| line.starts_with("error: ")).collect();
+    insta::assert_snapshot!(messages.join("\n"), @r#"
+    error: cannot read none.yaml: there is no such file
+    error: unknown key `abuot`
+    error: there is no kind of stage `downlod`
+    error: unknown parameter `prts`
+    error: stage `tune` has no input `vall`
+    error: lr: must not be negative, and -1 is
+    error: lr: expected a number, found the text "fast"
+    "#);
+    for extends in ["p.yaml", "7", "broken.yaml"] {
+        assert_eq!(told(extends).matches("error:").count(), problems.matches("error:").count(), "{extends}");
+    }
+}

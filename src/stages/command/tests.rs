@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::KIND;
-use crate::engine::stage::{ONLY_FILE, Stage, StageError};
+use crate::engine::stage::{ONLY_FILE, Refusal, Stage, StageError};
 use crate::stages::test_job::TestJob;
 
 fn command(params: &Value) -> Box<dyn Stage> {
@@ -141,7 +141,7 @@ fn an_interruption_ends_the_program() {
 #[test]
 fn wrong_parameters_are_all_complained_about() {
     let params = json!({ "run": "", "outs": { "o": "../x" }, "deps": [".."], "env": ["A=B"], "timeout": 0 });
-    let complaints = (KIND.read)(&params).err().expect("complaints").complaints;
+    let complaints = (KIND.read)(&params).err().expect("complaints").into_complaints();
     let places: Vec<_> = complaints.iter().map(|c| c.path.join(".")).collect();
     assert_eq!(places, ["run", "outs.o", "deps.0", "env.0", "timeout"]);
 }
@@ -151,7 +151,7 @@ fn an_output_that_names_nothing_is_one_mistake() {
     for nothing in ["", ".", "./"] {
         let params =
             json!({ "run": "true", "deps": ["a"], "outs": { "r": nothing, "s": "x", "t": nothing } });
-        let complaints = (KIND.read)(&params).err().expect("complaints").complaints;
+        let complaints = (KIND.read)(&params).err().expect("complaints").into_complaints();
         let told: Vec<_> = complaints.into_iter().map(|c| c.message).collect();
         assert_eq!(told, ["r", "t"].map(|port| format!("outs.{port}: names nothing in the clean directory")));
     }
@@ -162,7 +162,7 @@ fn an_output_that_the_command_finds_there_is_refused() {
     let told = |outs: &str, deps: &[&str]| {
         let complaints = (KIND.read)(&json!({ "run": "true", "deps": deps, "outs": { "o": outs } }))
             .err()
-            .map(|refused| refused.complaints);
+            .map(Refusal::into_complaints);
         complaints.unwrap_or_default().into_iter().map(|c| c.message).collect::<Vec<_>>().join("; ")
     };
     assert_eq!(
@@ -208,7 +208,7 @@ fn what_was_copied_in_is_no_output_unless_the_command_has_written_it() {
 fn an_output_has_a_name_that_can_be_one() {
     let complaints = (KIND.read)(&json!({ "run": "true", "outs": { "../x": "d/", "a b": "o" } }))
         .err()
-        .map(|refused| refused.complaints);
+        .map(Refusal::into_complaints);
     let told: Vec<_> = complaints.expect("complaints").into_iter().map(|c| c.message).collect();
     assert_eq!(told, ["outs: \"../x\" cannot name an output", "outs: \"a b\" cannot name an output"]);
 }

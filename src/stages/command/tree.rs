@@ -13,6 +13,7 @@ use rustix::io::Errno;
 #[error("{}: {cause}", path.display())]
 pub struct DiskError {
     pub path: PathBuf,
+    #[source]
     pub cause: Cause,
 }
 
@@ -20,8 +21,8 @@ pub struct DiskError {
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
     /// The disk refuses.
-    #[error(transparent)]
-    Disk(io::Error),
+    #[error("{0}")]
+    Disk(#[source] io::Error),
     /// A link leads to no file.
     #[error(transparent)]
     Link(BadLink),

@@ -98,6 +98,6 @@ fn a_local_file_counts_by_its_content() {
 
 #[test]
 fn an_address_that_cannot_be_fetched_is_complained_about() {
-    let complaints = (KIND.read)(&json!({ "url": "s3://x" })).err().expect("complaints").complaints;
+    let complaints = (KIND.read)(&json!({ "url": "s3://x" })).err().expect("complaints").into_complaints();
     assert_eq!(complaints[0].path, ["url"]);
 }

@@ -49,7 +49,11 @@ pub enum TransferError {
     DiskFull { missing: u64, free: u64, folder: PathBuf },
     /// The disk refuses.
     #[error("{}: {error}", path.display())]
-    Disk { path: PathBuf, error: std::io::Error },
+    Disk {
+        path: PathBuf,
+        #[source]
+        error: std::io::Error,
+    },
 }
 
 /// How one attempt ended without the file.
