@@ -42,7 +42,7 @@ pub(super) struct Made {
     pub(super) metrics: BTreeMap<String, f64>,
     pub(super) series: BTreeMap<String, Vec<f64>>,
     pub(super) computed: Option<u64>,
-    /// What was said, in a file, once anything was.
+    /// What was said, in a file that can be read as well, once anything was.
     pub(super) log: Option<File>,
 }
 
@@ -57,7 +57,9 @@ impl StoreJob<'_> {
         let made = &mut *self.made();
         let file = match &mut made.log {
             Some(file) => file,
-            none => none.insert(File::options().create(true).append(true).open(self.slot.log_path()?)?),
+            none => {
+                none.insert(File::options().create(true).read(true).append(true).open(self.slot.log_path()?)?)
+            }
         };
         Ok(writeln!(file, "{line}")?)
     }

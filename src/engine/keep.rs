@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::job::Made;
 use super::key::KeyParts;
 use super::stage::{Holds, ONLY_FILE, OutputPort, StageError};
-use super::worker::Ending;
+use super::worker::{Ending, with_what_is_left};
 use crate::pipeline::StageId;
-use crate::store::{Artifact, Blob, Chain, Record, Slot, Store, Unnamed};
+use crate::store::{self, Artifact, Aside, Blob, Chain, Record, Slot, Store, TakenIn, Unnamed};
 
 /// Stages that wait for the result of an equal in the same run, which therefore must not wait for others to be kept with.
 #[derive(Default)]
@@ -51,12 +51,27 @@ pub(super) struct Computed<'a> {
     files: Files,
     /// Those that are not, and for each its port and name; the log has none.
     unnamed: Vec<Unnamed>,
-    places: Vec<Option<(String, String)>>,
+    places: Vec<Place>,
+    rest: Rest,
     /// A chain from which nothing goes on once the result is kept.
     pub(super) spent: Option<Chain>,
 }
 
 type Files = BTreeMap<String, BTreeMap<String, Blob>>;
+type Place = Option<(String, String)>;
+
+/// What a result leaves if it cannot be kept.
+struct Rest {
+    log: Option<File>,
+    aside: Aside,
+}
+
+impl Rest {
+    /// A failure with the place of what it leaves.
+    fn of(self, failure: StageError) -> Ending {
+        with_what_is_left(failure, &self.aside, || self.log.map(|log| self.aside.copy_log(log)).transpose())
+    }
+}
 
 impl<'a> Computed<'a> {
     /// Hashes what was made and has not been hashed.
@@ -68,20 +83,23 @@ impl<'a> Computed<'a> {
         made: Made,
         parts: &KeyParts,
         ports: &'a [OutputPort],
-    ) -> Result<Computed<'a>, StageError> {
-        let Made { files, kept: _, taken, metrics, series, computed, log: _ } = made;
-        let mut record = Record::new(slot.key(), serde_json::to_value(parts)?, BTreeMap::new());
+        aside: Aside,
+    ) -> Result<Computed<'a>, Ending> {
+        let Made { files, kept: _, taken, metrics, series, computed, log } = made;
+        let rest = Rest { log, aside };
+        let hashed = hash(taken, &slot).and_then(|hashed| Ok((hashed, serde_json::to_value(parts)?)));
+        let ((unnamed, places), identity) = match hashed {
+            Ok(hashed) => hashed,
+            Err(error) => return Err(rest.of(error)),
+        };
+        let mut record = Record::new(slot.key(), identity, BTreeMap::new());
         (record.metrics, record.series, record.computed) = (metrics, series, computed);
-        let log = slot.take_log()?.map(|log| (None, log));
-        let taken = taken.into_iter().map(|(port, name, taken)| (Some((port, name)), taken)).chain(log);
-        let hashed = taken.map(|(place, taken)| Ok((taken.hash()?, place)));
-        let (unnamed, places) = hashed.collect::<Result<Vec<_>, StageError>>()?.into_iter().unzip();
-        Ok(Computed { slot, record, ports, files, unnamed, places, spent: None })
+        Ok(Computed { slot, record, ports, files, unnamed, places, rest, spent: None })
     }
 
     /// Gives the record its files, with these blobs for those that were not blobs yet.
-    fn with(mut self, blobs: Vec<Blob>) -> Result<Computed<'a>, StageError> {
-        for (place, blob) in std::mem::take(&mut self.places).into_iter().zip(blobs) {
+    fn fill(&mut self, blobs: Result<Vec<Blob>, store::Error>) -> Result<(), StageError> {
+        for (place, blob) in std::mem::take(&mut self.places).into_iter().zip(blobs?) {
             match place {
                 Some((port, name)) => _ = self.files.entry(port).or_default().insert(name, blob),
                 None => self.record.log = Some(blob),
@@ -96,8 +114,19 @@ impl<'a> Computed<'a> {
             let missing = || StageError::message(format!("the stage made no output `{}`", port.name));
             self.record.outputs.insert(port.name.clone(), artifact.ok_or_else(missing)?);
         }
-        Ok(self)
+        Ok(())
     }
+}
+
+/// Hashes files that were taken in, and the log, if there is one.
+fn hash(
+    taken: Vec<(String, String, TakenIn)>,
+    slot: &Slot,
+) -> Result<(Vec<Unnamed>, Vec<Place>), StageError> {
+    let taken = taken.into_iter().map(|(port, name, taken)| (Some((port, name)), taken));
+    let log = slot.take_log()?.map(|log| (None, log));
+    let hashed = taken.chain(log).map(|(place, taken)| Ok((taken.hash()?, place)));
+    Ok(hashed.collect::<Result<Vec<_>, StageError>>()?.into_iter().unzip())
 }
 
 /// What came of a result that was to be kept, and the seconds that it took to compute.
@@ -110,19 +139,20 @@ pub(super) fn keep(mut results: Vec<(StageId, Computed<'_>)>, store: &Store) -> 
     let mut kept = Vec::new();
     let mut slots = Vec::new();
     let mut whole = Vec::new();
-    for ((id, computed), blobs) in results.into_iter().zip(store.name_all(unnamed)) {
-        match blobs.map_err(StageError::from).and_then(|blobs| computed.with(blobs)) {
-            Ok(Computed { slot, mut record, spent, .. }) => {
+    for ((id, mut computed), blobs) in results.into_iter().zip(store.name_all(unnamed)) {
+        match computed.fill(blobs) {
+            Ok(()) => {
+                let Computed { slot, mut record, rest, spent, .. } = computed;
                 record.peak_memory = peak_memory;
                 slots.push(slot);
-                whole.push((id, record, spent));
+                whole.push((id, record, rest, spent));
             }
-            Err(error) => kept.push((id, 0.0, error.into())),
+            Err(error) => kept.push((id, 0.0, computed.rest.of(error))),
         }
     }
-    let records = whole.iter().map(|(_, record, _)| record);
+    let records = whole.iter().map(|(_, record, ..)| record);
     let published = store.publish_all(slots.into_iter().zip(records).collect());
-    for ((id, record, spent), outcome) in whole.into_iter().zip(published) {
+    for ((id, record, rest, spent), outcome) in whole.into_iter().zip(published) {
         let seconds = record.seconds;
         let ending = match outcome {
             Ok(()) => {
@@ -130,7 +160,7 @@ pub(super) fn keep(mut results: Vec<(StageId, Computed<'_>)>, store: &Store) -> 
                 let _ = spent.map(|chain| chain.clear());
                 Ending::Made(record.into())
             }
-            Err(error) => StageError::from(error).into(),
+            Err(error) => rest.of(error.into()),
         };
         kept.push((id, seconds, ending));
     }

@@ -15,7 +15,7 @@ use super::planner::Planner;
 use super::stage::{Growth, StageError};
 use super::state::{Signal, State};
 use crate::pipeline::StageId;
-use crate::store::{Artifact, Aside, Claim, Digest, Folders, Record, Slot, Want};
+use crate::store::{self, Artifact, Aside, Claim, Digest, Folders, Record, Slot, Want};
 
 /// How long to wait before asking again for a key that another process holds.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -75,7 +75,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn compute_for(&mut self, slot: Slot) -> Result<Computed<'a>, StageError> {
+    fn compute_for(&mut self, slot: Slot) -> Result<Computed<'a>, Ending> {
         self.change(Signal::Begun, Detail::None);
         let begun = Instant::now();
         let decl = self.planner.experiment.pipeline.stage(self.id);
@@ -84,12 +84,13 @@ impl<'a> Worker<'a> {
         let chain = chain_key.map(|key| self.planner.store.chain(&key));
         if let (Some(chain), true) = (&chain, self.planner.is_forced(self.id)) {
             // Whoever asks for it anew does not trust what was kept either.
-            chain.clear()?;
+            chain.clear().map_err(StageError::from)?;
         }
         let aside = self.planner.store.aside(&self.planner.experiment.pipeline.name, decl.name.as_str());
-        aside.clear()?;
+        aside.clear().map_err(StageError::from)?;
+        let failed = |error| with_what_is_left(error, &aside, || slot.set_log_aside(&aside));
         let inputs = Inputs::new(self.planner.store, &self.inputs)
-            .map_err(|changed| with_what_is_left(self.refused(changed).into(), &slot, &aside))?;
+            .map_err(|changed| failed(self.refused(changed).into()))?;
         let job = StoreJob {
             store: self.planner.store,
             slot: &slot,
@@ -107,15 +108,15 @@ impl<'a> Worker<'a> {
         let bug = || StageError::message("stopped by a bug in stlpipe; the panic message says where");
         let outcome = outcome.unwrap_or_else(|_| Err(bug()));
         if let Err(error) = self.with_changed_input(outcome, &job.inputs) {
-            return Err(with_what_is_left(error, &slot, &aside));
+            return Err(failed(error));
         }
         let files = self.planner.digest_files(self.id, &identity);
         if files.as_ref() != Ok(&self.parts.files) {
             let message = "a file it reads changed while it ran, so nothing was kept; run it again";
-            return Err(with_what_is_left(StageError::message(message), &slot, &aside));
+            return Err(failed(StageError::message(message)));
         }
         let made = job.made.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut computed = Computed::new(slot, made, &self.parts, &decl.ports.outputs)?;
+        let mut computed = Computed::new(slot, made, &self.parts, &decl.ports.outputs, aside)?;
         if let Some(Growth { bound: Some(_), .. }) = identity.growth {
             computed.spent = chain;
         }
@@ -174,13 +175,18 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// A failure with the place of what it leaves: the log, and whatever the stage set aside.
-fn with_what_is_left(error: StageError, slot: &Slot, aside: &Aside) -> StageError {
-    let StageError::Failed(error) = error else { return error };
+/// A failure with the place of what it leaves: the log, for which there is a way to set it aside, and whatever the stage set
+/// aside itself.
+pub(super) fn with_what_is_left<T>(
+    error: StageError,
+    aside: &Aside,
+    set_log_aside: impl FnOnce() -> Result<T, store::Error>,
+) -> Ending {
+    let StageError::Failed(error) = error else { return Ending::Interrupted };
     // Whether that can be kept or not, the failure is what is to be told.
-    let _ = slot.set_log_aside(aside);
+    let _ = set_log_aside();
     let _ = aside.end_log(&error.to_string());
-    StageError::message(kept_for_a_look(&error.to_string(), aside))
+    Ending::Failed(kept_for_a_look(&error.to_string(), aside))
 }
 
 /// What is to be told of a failure, with what it left if it left anything.

@@ -5,8 +5,8 @@
 //! cache/failed/<pipeline>/<stage>/
 //! ```
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Action, Error, Store};
@@ -68,6 +68,19 @@ impl Aside {
         fs::create_dir_all(&self.path)
             .and_then(|()| fs::rename(from, to))
             .map_err(Error::at(Action::Write, &self.path))
+    }
+
+    /// Copies a log there that may have lost its name.
+    ///
+    /// # Errors
+    /// If it cannot be read or the store cannot be written.
+    pub fn copy_log(&self, mut from: File) -> Result<(), Error> {
+        let path = self.path.join(LOG);
+        fs::create_dir_all(&self.path)
+            .and_then(|()| from.rewind())
+            .and_then(|()| io::copy(&mut from, &mut File::create(&path)?))
+            .map(drop)
+            .map_err(Error::at(Action::Write, &path))
     }
 
     /// Ends the log there with why the computation failed.

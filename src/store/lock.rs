@@ -111,17 +111,29 @@ impl Slot {
     /// # Errors
     /// If the store cannot be written.
     pub fn take_log(&self) -> Result<Option<TakenIn>, Error> {
-        let path = self.store.root.join(self.partial_path()).join(LOG);
-        path.exists().then(|| self.store.take_in(&path)).transpose()
+        let partial = self.store.root.join(self.partial_path());
+        let path = partial.join(LOG);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let taken = self.store.take_in(&path)?;
+        remove_if_empty(&partial);
+        Ok(Some(taken))
     }
 
-    /// Moves the log that was written, if any was, to what a failure leaves.
+    /// Moves the log that was written, if any was, to what a failure leaves, and removes the directory it lay in if nothing
+    /// else does.
     ///
     /// # Errors
     /// If the store cannot be written.
     pub fn set_log_aside(&self, aside: &Aside) -> Result<(), Error> {
-        let path = self.store.root.join(self.partial_path()).join(LOG);
-        if path.exists() { aside.put(LOG, &path) } else { Ok(()) }
+        let partial = self.store.root.join(self.partial_path());
+        let path = partial.join(LOG);
+        if path.exists() {
+            aside.put(LOG, &path)?;
+        }
+        remove_if_empty(&partial);
+        Ok(())
     }
 
     /// Publishes the record of this slot's key alone: see [`Store::publish_all`].
@@ -148,6 +160,11 @@ impl Slot {
     fn partial_path(&self) -> PathBuf {
         PathBuf::from("partial").join(self.key.to_string())
     }
+}
+
+/// Removes a directory of which nobody expects anything any more, unless something lies in it.
+fn remove_if_empty(dir: &Path) {
+    let _ = fs::remove_dir(dir);
 }
 
 /// What the holder wrote about itself, once it has come to that; `None` if it holds the lock no longer.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 
 use crate::workspace::Workspace;
 
@@ -39,6 +40,32 @@ fn a_renamed_stage_keeps_its_reason_and_its_last_result_until_it_has_one_again()
     }
     ws.write("pipeline.yaml", PAIR.replace("second:", "other:"));
     ws.run().ran([]);
+}
+
+#[test]
+fn a_result_that_cannot_be_kept_leaves_its_log() {
+    let ws = Workspace::new(PAIR);
+    let text = PAIR
+        .replace("echo 1 > o", "echo said; seq 100 > o")
+        .replace("cp in/x o", "echo $((6 * 7)); cp in/x o");
+    ws.write("pipeline.yaml", &text);
+    ws.run().ran(["first", "second"]);
+    fs::remove_dir_all(ws.path("cache/records")).expect("ours");
+    // Its output and its log have room, its record has not.
+    let limited = Command::new("sh")
+        .args(["-c", "ulimit -f 1; exec \"$0\" run pipeline.yaml", env!("CARGO_BIN_EXE_stlpipe")])
+        .current_dir(ws.path(""))
+        .output()
+        .expect("sh exists");
+    let said = String::from_utf8(limited.stderr).expect("UTF-8");
+    assert_eq!(limited.status.code(), Some(1), "{said}");
+    let (why, left) = ("ulimit -f", "kept for a look: log.txt in ");
+    assert!(said.contains(why) && said.contains(left), "{said}");
+    let log = fs::read_to_string(ws.path("cache/failed/pair/first/log.txt")).expect("a log");
+    assert!(log.starts_with("said\nfailed: ") && log.contains(why), "{log}");
+    assert_eq!(fs::read_dir(ws.path("cache/partial")).expect("there").count(), 0);
+    ws.run().ran(["first", "second"]);
+    assert!(!ws.path("cache/failed/pair/first").exists());
 }
 
 #[test]

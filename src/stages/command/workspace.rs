@@ -4,9 +4,9 @@
 //! The directory is lent, and given back clean but for an empty `in/`, so that the next command need not make it anew.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -15,6 +15,9 @@ use crate::engine::stage::{Input, Job, ONLY_FILE, StageError};
 
 /// The folder, inside the clean directory, that holds the stage's inputs.
 pub const INPUTS: &str = "in";
+
+/// The mode of the folders that are made here: nobody else has anything to look for in them.
+const MODE: u32 = 0o700;
 
 /// A clean directory; it is given back when dropped.
 pub struct Workspace<'a> {
@@ -201,8 +204,16 @@ impl Drop for Workspace<'_> {
     }
 }
 
-/// Leaves nothing in a directory but, if it is there, one empty directory of this name.
+/// Leaves nothing in a directory but, if it is there, one empty directory of this name. Both have the mode again that they had.
 fn clean(directory: &Path, kept: &str) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(directory)?;
+    if !metadata.is_dir() {
+        // A link in its place leads to what is not ours to remove.
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    if metadata.mode() & 0o7777 != MODE {
+        fs::set_permissions(directory, Permissions::from_mode(MODE))?;
+    }
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         match (entry.file_type()?.is_dir(), entry.file_name() == kept) {
@@ -239,7 +250,7 @@ fn own_copy(path: &Path) -> Result<PathBuf, DiskError> {
 
 fn make_parent(path: &Path) -> Result<(), DiskError> {
     let parent = path.parent().expect("every path here lies inside the clean directory");
-    fs::create_dir_all(parent).map_err(at(parent))
+    DirBuilder::new().recursive(true).mode(MODE).create(parent).map_err(at(parent))
 }
 
 #[cfg(test)]
@@ -288,10 +299,30 @@ mod tests {
         };
         inside(&["left", "out/left", "in/port", "in/in/left", "in/dir/left"]);
         symlink("/", folder.path().join("link")).expect("linked");
+        for changed in ["in", ""] {
+            fs::set_permissions(folder.path().join(changed), Permissions::from_mode(0o500)).expect("ours");
+        }
         clean(folder.path(), INPUTS).expect("cleaned");
         let left: Vec<_> =
             fs::read_dir(folder.path()).expect("there").map(|e| e.expect("there").file_name()).collect();
         assert_eq!(left, [INPUTS]);
         assert_eq!(fs::read_dir(folder.path().join(INPUTS)).expect("there").count(), 0);
+        for place in [folder.path(), &folder.path().join(INPUTS)] {
+            assert_eq!(fs::metadata(place).expect("there").mode() & 0o7777, MODE);
+        }
+    }
+
+    #[test]
+    fn what_a_link_in_the_place_of_the_folder_leads_to_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("file");
+        fs::write(&file, "x").expect("written");
+        let job = TestJob::new();
+        let workspace = Workspace::create(&job).expect("a workspace");
+        let place = workspace.path().to_owned();
+        fs::remove_dir(&place).expect("empty");
+        symlink(folder.path(), &place).expect("linked");
+        drop(workspace);
+        assert!(file.exists() && place.symlink_metadata().is_err());
     }
 }
