@@ -52,7 +52,7 @@ def pytorch(model, mode, layout, steps):
 def ours(stlpipe, model, mode, threads, steps):
     """Images per second of stlpipe."""
     words = [stlpipe, "bench", mode, "--model", model, "--size", PIXELS, "--batch", BATCH]
-    words += ["--steps", steps, "--threads", threads]
+    words += ["--steps", steps, "--threads", threads, "--device", "cpu"]
     said = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=True).stdout
     return json.loads(said)["images_per_second"]
 

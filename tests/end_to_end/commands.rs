@@ -336,6 +336,10 @@ fn bench_prints_one_line_of_json() {
     }
     let plain = [&["bench", "evaluate", "--cpu-level", "plain"][..], &train].concat();
     ws.call(&plain).succeeds().says(["\"instructions\":\"no vector instructions\""]);
+    let there = [&["bench", "train", "--device", "cpu"][..], &train].concat();
+    ws.call(&there).succeeds().says(["\"device\":\"cpu\""]);
+    let nowhere = [&["bench", "train", "--device", "cuda:99"][..], &train].concat();
+    ws.call(&nowhere).exits(2).says(["`--device cpu` always works"]);
     ws.call(&["run", "pipeline.yaml", "--cpu-level", "sse"])
         .exits(2)
         .says(["write `avx512`, `avx2` or `plain`"]);

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::{Measured, measured, set_up};
 use crate::cli::cores::Cores;
+use crate::cli::device::DeviceArgs;
 use crate::cli::exit::Failure;
 use crate::dataset::random::{Purpose, Stream};
-use crate::nn::{
-    self, Activation, Architecture, Batch, Classifier, Device, Method, Network, Optimizer, StepOptions,
-};
+use crate::engine::stage::Device;
+use crate::nn::{self, Activation, Architecture, Batch, Classifier, Method, Network, Optimizer, StepOptions};
 
 /// Arguments of `bench train` and `bench evaluate`.
 #[derive(Debug, clap::Args)]
@@ -32,6 +32,8 @@ pub(in crate::cli) struct Args {
     /// Steps to measure, after one that is not.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
+    #[command(flatten)]
+    device: DeviceArgs,
     #[command(flatten)]
     cores: Cores,
 }
@@ -68,7 +70,11 @@ fn measure(
 ) -> Result<Measured, Failure> {
     let threads = set_up(&args.cores);
     let architecture = Architecture { network: args.model, activation: args.activation, classes: 10 };
-    let mut classifier = Classifier::new(&architecture, 0, Device::Cpu)?;
+    let (device, said) = match args.device.find()?.device {
+        Device::Cpu => (nn::Device::Cpu, "cpu".to_owned()),
+        Device::Cuda(number) => (nn::Device::Gpu(number), format!("cuda:{number}")),
+    };
+    let mut classifier = Classifier::new(&architecture, 0, device)?;
     let mut random = Stream::new(0, Purpose::Init, 0, 0);
     let pixels = args.batch * 3 * args.size * args.size;
     let batch = Batch {
@@ -90,6 +96,7 @@ fn measure(
         "size": args.size,
         "batch": args.batch,
         "steps": args.steps,
+        "device": said,
         "threads": threads,
         "instructions": nn::instructions(),
         "seconds_per_step": seconds,
