@@ -53,6 +53,29 @@ impl Finish for Output<'_> {
     }
 }
 
+/// y = act(value + bias): an [`Output`] without a map, in fewer steps.
+pub struct Activated<'a> {
+    /// One per channel.
+    pub bias: &'a [f32],
+    /// The factor for negative values.
+    pub negative_slope: f32,
+}
+
+impl Finish for Activated<'_> {
+    type Place = MaybeUninit<f32>;
+
+    #[inline(always)]
+    fn map(&self, channel: usize) -> impl Fn(f32) -> f32 + Copy {
+        let (bias, negative_slope) = (self.bias[channel], self.negative_slope);
+        move |value| activate(value + bias, negative_slope)
+    }
+
+    #[inline(always)]
+    fn keep(place: &mut MaybeUninit<f32>, value: f32) {
+        place.write(value);
+    }
+}
+
 /// y += value.
 pub struct Added;
 

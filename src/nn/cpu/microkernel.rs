@@ -14,21 +14,12 @@ pub const COLUMNS: usize = 48;
 /// Sums that are under way, at the beginnings of its rows.
 pub type Tile = [[f32; COLUMNS]; ROWS];
 
-/// Which of the blocks of a sum is added up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sums {
-    /// The first, which replaces what was there.
-    First,
-    /// One that is added to those before.
-    Further,
-}
-
-/// A tile with vectors of the architecture, and how its sums are kept.
+/// A tile with vectors of the architecture, and how the sums of a block are added to those before.
 #[cfg(target_arch = "x86_64")]
 macro_rules! tile {
-    ($name:ident, $keep:ident, $features:literal, $lanes:literal lanes of $vector:ident,
+    ($name:ident, $add_all:ident, $keep:ident, $features:literal, $lanes:literal lanes of $vector:ident,
      $zero:ident, $load:ident, $splat:ident, $fma:ident, $add:ident, $store:ident) => {
-        /// Adds up the products of some columns of a panel (columns, ROWS) with as many rows of b.
+        /// Sums the products of the columns of a panel (columns, ROWS) with as many rows of b, `block` of them at a time.
         ///
         /// # Safety
         /// As many values as the tile has columns lie at every start.
@@ -39,33 +30,49 @@ macro_rules! tile {
             panel: &[f32],
             b: &[f32],
             starts: &[usize],
-            which: Sums,
+            block: usize,
             to: &mut Tile,
         ) {
-            let mut sums = [[$zero(); VECTORS]; ROWS];
-            for (factors, start) in panel.as_chunks::<ROWS>().0.iter().zip(starts) {
-                let row: [_; VECTORS] = std::array::from_fn(|v| {
-                    // SAFETY: these values lie there, as the caller promises.
-                    unsafe { $load(b.as_ptr().add(start + v * $lanes)) }
-                });
-                for (sums, factor) in sums.iter_mut().zip(factors) {
-                    let factor = $splat(*factor);
-                    for v in 0..VECTORS {
-                        sums[v] = $fma(factor, row[v], sums[v]);
+            let mut totals = [[$zero(); VECTORS]; ROWS];
+            for (panel, starts) in panel.chunks(ROWS * block).zip(starts.chunks(block)) {
+                let mut sums = [[$zero(); VECTORS]; ROWS];
+                for (factors, start) in panel.as_chunks::<ROWS>().0.iter().zip(starts) {
+                    let row: [_; VECTORS] = std::array::from_fn(|v| {
+                        // SAFETY: these values lie there, as the caller promises.
+                        unsafe { $load(b.as_ptr().add(start + v * $lanes)) }
+                    });
+                    for (sums, factor) in sums.iter_mut().zip(factors) {
+                        let factor = $splat(*factor);
+                        for v in 0..VECTORS {
+                            sums[v] = $fma(factor, row[v], sums[v]);
+                        }
                     }
                 }
+                $add_all(&mut totals, sums);
             }
-            $keep(sums, which, to);
+            $keep(totals, to);
         }
 
         #[inline]
         #[target_feature(enable = $features)]
-        fn $keep<const VECTORS: usize>(sums: [[$vector; VECTORS]; ROWS], which: Sums, to: &mut Tile) {
-            for (to, sums) in to.iter_mut().zip(sums) {
-                for (to, sum) in to.as_chunks_mut::<$lanes>().0.iter_mut().zip(sums) {
-                    let to = to.as_mut_ptr();
+        fn $add_all<const VECTORS: usize>(
+            totals: &mut [[$vector; VECTORS]; ROWS],
+            sums: [[$vector; VECTORS]; ROWS],
+        ) {
+            for (totals, sums) in totals.iter_mut().zip(sums) {
+                for (total, sum) in totals.iter_mut().zip(sums) {
+                    *total = $add(*total, sum);
+                }
+            }
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn $keep<const VECTORS: usize>(totals: [[$vector; VECTORS]; ROWS], to: &mut Tile) {
+            for (to, totals) in to.iter_mut().zip(totals) {
+                for (to, total) in to.as_chunks_mut::<$lanes>().0.iter_mut().zip(totals) {
                     // SAFETY: a place is as wide as a vector.
-                    unsafe { $store(to, if which == Sums::First { sum } else { $add($load(to), sum) }) };
+                    unsafe { $store(to.as_mut_ptr(), total) };
                 }
             }
         }
@@ -74,12 +81,12 @@ macro_rules! tile {
 
 #[cfg(target_arch = "x86_64")]
 tile!(
-    avx512, keep_16, "avx512f", 16 lanes of __m512, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps,
+    avx512, add_16, keep_16, "avx512f", 16 lanes of __m512, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps,
     _mm512_fmadd_ps, _mm512_add_ps, _mm512_storeu_ps
 );
 #[cfg(target_arch = "x86_64")]
 tile!(
-    avx2_two, keep_8, "avx2,fma", 8 lanes of __m256, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_set1_ps,
+    avx2_two, add_8, keep_8, "avx2,fma", 8 lanes of __m256, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_set1_ps,
     _mm256_fmadd_ps, _mm256_add_ps, _mm256_storeu_ps
 );
 
@@ -91,7 +98,23 @@ tile!(
 #[cfg(target_arch = "x86_64")]
 #[inline(never)]
 #[target_feature(enable = "avx2,fma")]
-pub unsafe fn avx2_three(panel: &[f32], b: &[f32], starts: &[usize], which: Sums, to: &mut Tile) {
+pub unsafe fn avx2_three(panel: &[f32], b: &[f32], starts: &[usize], block: usize, to: &mut Tile) {
+    let mut totals = [[_mm256_setzero_ps(); 3]; ROWS];
+    for (panel, starts) in panel.chunks(ROWS * block).zip(starts.chunks(block)) {
+        // SAFETY: as the caller promises.
+        add_8(&mut totals, unsafe { avx2_three_in_one_go(panel, b, starts) });
+    }
+    keep_8(totals, to);
+}
+
+/// The sums of one block.
+///
+/// # Safety
+/// Twenty-four values lie at every start.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2_three_in_one_go(panel: &[f32], b: &[f32], starts: &[usize]) -> [[__m256; 3]; ROWS] {
     let mut sums = [[_mm256_setzero_ps(); 3]; ROWS];
     let [[a0, a1, a2], [b0, b1, b2], [c0, c1, c2], [d0, d1, d2]] = &mut sums;
     for (factors, start) in panel.as_chunks::<ROWS>().0.iter().zip(starts) {
@@ -128,30 +151,38 @@ pub unsafe fn avx2_three(panel: &[f32], b: &[f32], starts: &[usize], which: Sums
             );
         }
     }
-    keep_8(sums, which, to);
+    sums
 }
 
 /// The same in plain loops, with vectors of four.
 #[inline(always)]
-pub fn plain<const VECTORS: usize>(panel: &[f32], b: &[f32], starts: &[usize], which: Sums, to: &mut Tile) {
-    let mut sums = [[[0.0f32; 4]; VECTORS]; ROWS];
-    for (factors, start) in panel.as_chunks::<ROWS>().0.iter().zip(starts) {
-        let row = b[*start..][..4 * VECTORS].as_chunks::<4>().0;
-        for (sums, factor) in sums.iter_mut().zip(factors) {
-            for (sums, row) in sums.iter_mut().zip(row) {
-                for l in 0..4 {
-                    sums[l] = if cfg!(target_arch = "aarch64") {
-                        factor.mul_add(row[l], sums[l])
-                    } else {
-                        factor * row[l] + sums[l]
-                    };
+pub fn plain<const VECTORS: usize>(panel: &[f32], b: &[f32], starts: &[usize], block: usize, to: &mut Tile) {
+    let mut totals = [[[0.0f32; 4]; VECTORS]; ROWS];
+    for (panel, starts) in panel.chunks(ROWS * block).zip(starts.chunks(block)) {
+        let mut sums = [[[0.0f32; 4]; VECTORS]; ROWS];
+        for (factors, start) in panel.as_chunks::<ROWS>().0.iter().zip(starts) {
+            let row = b[*start..][..4 * VECTORS].as_chunks::<4>().0;
+            for (sums, factor) in sums.iter_mut().zip(factors) {
+                for (sums, row) in sums.iter_mut().zip(row) {
+                    for l in 0..4 {
+                        sums[l] = if cfg!(target_arch = "aarch64") {
+                            factor.mul_add(row[l], sums[l])
+                        } else {
+                            factor * row[l] + sums[l]
+                        };
+                    }
                 }
             }
         }
+        let sums = sums.as_flattened().as_flattened();
+        totals
+            .as_flattened_mut()
+            .as_flattened_mut()
+            .iter_mut()
+            .zip(sums)
+            .for_each(|(total, sum)| *total += sum);
     }
-    for (to, sums) in to.iter_mut().zip(&sums) {
-        for (to, sum) in to.iter_mut().zip(sums.as_flattened()) {
-            *to = if which == Sums::First { *sum } else { *to + sum };
-        }
+    for (to, totals) in to.iter_mut().zip(&totals) {
+        to[..4 * VECTORS].copy_from_slice(totals.as_flattened());
     }
 }

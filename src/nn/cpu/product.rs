@@ -9,7 +9,7 @@
 use super::finish::Finish;
 use super::level::{LINE, Level, prefetch};
 use super::matrix::Matrix;
-use super::microkernel::{COLUMNS, ROWS, Sums, Tile, plain};
+use super::microkernel::{COLUMNS, ROWS, Tile, plain};
 #[cfg(target_arch = "x86_64")]
 use super::microkernel::{avx2_three, avx2_two, avx512};
 use super::scratch;
@@ -130,13 +130,13 @@ struct Sweep<'a, F: Finish> {
 }
 
 impl<F: Finish> Sweep<'_, F> {
-    /// Stores the product in tiles of two and of three vectors of `LANES` values. A tile adds to the sums, or replaces
-    /// them, the products of a part of a panel with rows that begin in some values at some starts.
+    /// Stores the product in tiles of two and of three vectors of `LANES` values. A tile sums the products of a panel with rows
+    /// that begin in some values at some starts, some of them at a time.
     #[inline(always)]
     fn run<const LANES: usize>(
         mut self,
-        two: impl Fn(&[f32], &[f32], &[usize], Sums, &mut Tile),
-        three: impl Fn(&[f32], &[f32], &[usize], Sums, &mut Tile),
+        two: impl Fn(&[f32], &[f32], &[usize], usize, &mut Tile),
+        three: impl Fn(&[f32], &[f32], &[usize], usize, &mut Tile),
     ) {
         let (depth, b) = (self.a.depth, self.b);
         let lie_well = self.a.rows <= FEW_ROWS || b.are_one_stripe();
@@ -182,16 +182,12 @@ impl<F: Finish> Sweep<'_, F> {
         count: usize,
         b: &[f32],
         starts: &[usize],
-        tile: &impl Fn(&[f32], &[f32], &[usize], Sums, &mut Tile),
+        tile: &impl Fn(&[f32], &[f32], &[usize], usize, &mut Tile),
     ) {
         let Packed { values, rows, depth, .. } = self.a;
         let mut sums = [[0.0; COLUMNS]; ROWS];
         for (panel, values) in values.chunks_exact(ROWS * depth).enumerate() {
-            let mut which = Sums::First;
-            for (values, starts) in values.chunks(ROWS * self.block).zip(starts.chunks(self.block)) {
-                tile(values, b, starts, which, &mut sums);
-                which = Sums::Further;
-            }
+            tile(values, b, starts, self.block, &mut sums);
             let rows = panel * ROWS..(*rows).min((panel + 1) * ROWS);
             for (row, values) in rows.zip(&sums) {
                 let store = self.finish.of(self.first + row);
@@ -216,8 +212,8 @@ impl<F: Finish> Sweep<'_, F> {
     unsafe fn avx512(self) {
         // SAFETY: a tile's columns lie within the width.
         self.run::<16>(
-            |panel, b, starts, sums, to| unsafe { avx512::<2>(panel, b, starts, sums, to) },
-            |panel, b, starts, sums, to| unsafe { avx512::<3>(panel, b, starts, sums, to) },
+            |panel, b, starts, block, to| unsafe { avx512::<2>(panel, b, starts, block, to) },
+            |panel, b, starts, block, to| unsafe { avx512::<3>(panel, b, starts, block, to) },
         );
     }
 
@@ -228,8 +224,8 @@ impl<F: Finish> Sweep<'_, F> {
     unsafe fn avx2(self) {
         // SAFETY: a tile's columns lie within the width.
         self.run::<8>(
-            |panel, b, starts, sums, to| unsafe { avx2_two::<2>(panel, b, starts, sums, to) },
-            |panel, b, starts, sums, to| unsafe { avx2_three(panel, b, starts, sums, to) },
+            |panel, b, starts, block, to| unsafe { avx2_two::<2>(panel, b, starts, block, to) },
+            |panel, b, starts, block, to| unsafe { avx2_three(panel, b, starts, block, to) },
         );
     }
 }

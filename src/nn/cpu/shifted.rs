@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use super::dots::{Strips, TILE_ROWS, add_dots, segments_together};
 use super::elementwise::sum_of;
-use super::finish::{Finish, Output, Stored};
+use super::finish::{Activated, Finish, Fresh, Output, Stored};
 use super::geometry::Geometry;
 use super::lanes::vectorize;
 use super::level::Level;
@@ -54,7 +54,14 @@ pub fn forward<T: Send>(
 ) -> Vec<T> {
     let to = (g.out_height(), g.out_width());
     let shifts = Shifts::new(g.kernel, g.stride, g.padding as isize, (g.height, g.width), to);
-    Pass { shifts: &shifts, channels: g.channels, filters, rounding, finish: &finish }.run(x, y, then)
+    let pass = Pass { shifts: &shifts, channels: g.channels, filters, rounding, finish: &finish };
+    match finish {
+        Output { bias: None, negative_slope: 1.0, map: None } => pass.with(&Fresh).run(x, y, then),
+        Output { bias: Some(bias), negative_slope, map: None } => {
+            pass.with(&Activated { bias, negative_slope }).run(x, y, then)
+        }
+        Output { .. } => pass.run(x, y, then),
+    }
 }
 
 /// What finishes the gradient of the input of some samples, from that of their output, for stride 1: the convolution of
@@ -242,7 +249,13 @@ struct Pass<'a, F> {
     finish: &'a F,
 }
 
-impl<F: Finish> Pass<'_, F> {
+impl<'a, F: Finish> Pass<'a, F> {
+    /// The same with another finish.
+    fn with<G: Finish>(self, finish: &'a G) -> Pass<'a, G> {
+        let Pass { shifts, channels, filters, rounding, finish: _ } = self;
+        Pass { shifts, channels, filters, rounding, finish }
+    }
+
     /// Stores the convolution of `x`.
     fn run<T: Send>(
         &self,
