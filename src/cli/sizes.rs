@@ -8,10 +8,10 @@ use super::exit::Failure;
 use crate::dataset::{MANIFEST_FILE, Manifest};
 use crate::engine::stage::{AtLeast, Inputs};
 use crate::engine::{Experiment, Plan, Verdict};
-use crate::pipeline::{Problems, StageId};
+use crate::pipeline::{Problems, Source, StageId};
 use crate::store::{Artifact, Store};
 
-/// Whether any stage needs a dataset of some size.
+/// Whether any stage needs some size of a dataset of which only the store can tell it.
 pub(super) fn matter(experiment: &Experiment) -> bool {
     experiment.pipeline.ids().any(|id| needs(experiment, id).next().is_some())
 }
@@ -26,8 +26,7 @@ pub(super) fn check(experiment: &Experiment, plan: &Plan, store: &Store) -> Resu
         if !matches!(verdicts.get(decl.name.as_str()), Some(Verdict::Run(_))) {
             continue;
         }
-        for (port, least) in needs(experiment, id) {
-            let Some(source) = decl.inputs.get(port) else { continue };
+        for (source, least) in needs(experiment, id) {
             let Some(Verdict::Reuse(record)) = verdicts.get(source.stage.as_str()) else { continue };
             let samples = record.outputs.get(&source.port).and_then(|dataset| samples(dataset, store));
             if let Some((message, remedy)) =
@@ -42,13 +41,18 @@ pub(super) fn check(experiment: &Experiment, plan: &Plan, store: &Store) -> Resu
     if problems.is_empty() { Ok(()) } else { Err(Failure::Pipeline(Problems::from_iter(problems))) }
 }
 
-/// The inputs of a stage that must have some size.
-fn needs(experiment: &Experiment, id: StageId) -> impl Iterator<Item = (&'static str, AtLeast)> {
-    let ports = match &experiment.pipeline.stage(id).ports.inputs {
+/// What a stage reads that must have some size, where the parameters do not say which size it has.
+fn needs(experiment: &Experiment, id: StageId) -> impl Iterator<Item = (&Source, AtLeast)> {
+    let decl = experiment.pipeline.stage(id);
+    let ports = match &decl.ports.inputs {
         Inputs::Fixed(ports) => ports.as_slice(),
         Inputs::Any => &[],
     };
-    ports.iter().filter_map(|port| Some((port.name, port.at_least?)))
+    let needed = ports.iter().filter_map(|port| Some((decl.inputs.get(port.name)?, port.at_least?)));
+    needed.filter(|(source, _)| {
+        let mut outputs = experiment.pipeline.stage(source.id).ports.outputs.iter();
+        outputs.any(|output| output.name == source.port && output.samples.is_none())
+    })
 }
 
 /// How many samples a dataset has, if it stores them; of those that are drawn anew the parameters say it.

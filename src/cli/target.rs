@@ -27,7 +27,7 @@ pub(super) fn find<'a>(experiment: &'a Experiment, text: &str) -> Result<Target<
         Some(name) => Some(ports.iter().find(|port| port.name == name).ok_or_else(|| {
             let names: Vec<&str> = ports.iter().map(|port| port.name.as_str()).collect();
             let hint = nearest(name, names.iter().copied());
-            Failure::Usage(format!("`{stage}` has no output `{name}`{hint}; it has {}", names.join(", ")))
+            Failure::Usage(format!("`{stage}` has no output `{name}`, only {}{hint}", names.join(", ")))
         })?),
     };
     Ok(Target { id, port })
