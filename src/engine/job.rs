@@ -145,8 +145,8 @@ impl Job for StoreJob<'_> {
         Ok(self.folders.lend()?)
     }
 
-    fn give_back_folder(&self, folder: &Path) {
-        self.folders.take_back(folder);
+    fn give_back_folder(&self, folder: &Path, kept: &str) {
+        self.folders.take_back(folder, kept);
     }
 
     fn progress(&self, progress: Progress) {

@@ -10,7 +10,8 @@ use super::worker::seconds_since_1970;
 use crate::pipeline::StageId;
 use crate::store::{self, Outcome, Record, RunEntry, RunLog, Unfinished};
 
-/// Adds a run to the log, unless it ended as the last one did; one that was stopped may have got further than that.
+/// Adds a run to the log, unless it ended as the last one did; one that was stopped may have got further than that, and one that
+/// failed may have done so for another reason.
 /// `ends` are its stages with how they ended and their results.
 pub(super) fn enter<'a>(
     planner: &Planner<'_>,
@@ -52,8 +53,7 @@ pub(super) fn enter<'a>(
     });
     let started = seconds_since_1970().saturating_sub(seconds as u64);
     let log = RunLog { started, seconds, unfinished, ..RunLog::new(&pipeline.name, stages) };
-    let was_stopped = log.unfinished.values().any(|how| *how == Unfinished::Interrupted);
-    if !was_stopped && before.is_some_and(|before| before.ended_like(&log)) {
+    if log.unfinished.is_empty() && before.is_some_and(|before| before.ended_like(&log)) {
         return Ok(());
     }
     planner.store.log_run(&log)

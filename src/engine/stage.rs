@@ -212,8 +212,8 @@ pub trait Job: Sync {
     /// If it cannot be made.
     fn lend_folder(&self) -> Result<PathBuf, StageError>;
 
-    /// Gives a folder back, cleaned of all that the next one must not find.
-    fn give_back_folder(&self, folder: &Path);
+    /// Gives a folder back. All that is in it is removed but an empty directory of the name `kept`, if it is there.
+    fn give_back_folder(&self, folder: &Path, kept: &str);
 
     /// Keeps a file or directory out of [`Job::partial`] or a lent folder for people to look at, under a name,
     /// because the stage is about to fail.

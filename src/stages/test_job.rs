@@ -221,7 +221,7 @@ impl Job for TestJob {
         Ok(tempfile::tempdir_in(lent)?.keep())
     }
 
-    fn give_back_folder(&self, folder: &Path) {
+    fn give_back_folder(&self, folder: &Path, _kept: &str) {
         assert!(folder.starts_with(self.dir.path().join("lent")), "what is given back was lent");
     }
 

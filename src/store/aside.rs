@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use super::remove::{move_away, remove_tree};
 use super::{Action, Error, Store};
 
 /// The name of a computation's log.
@@ -64,9 +65,9 @@ impl Aside {
     pub fn put(&self, name: &str, from: &Path) -> Result<(), Error> {
         let to = self.path.join(name);
         // What another process left there makes room; if it cannot be removed, the renaming says so.
-        let _ = if to.is_dir() { fs::remove_dir_all(&to) } else { fs::remove_file(&to) };
+        let _ = if to.is_dir() { remove_tree(&to) } else { fs::remove_file(&to) };
         fs::create_dir_all(&self.path)
-            .and_then(|()| fs::rename(from, to))
+            .and_then(|()| move_away(from, &to))
             .map_err(Error::at(Action::Write, &self.path))
     }
 
@@ -114,7 +115,7 @@ impl Aside {
     /// # Errors
     /// If the store cannot be written.
     pub fn clear(&self) -> Result<(), Error> {
-        match fs::remove_dir_all(&self.path) {
+        match remove_tree(&self.path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             outcome => outcome.map_err(Error::at(Action::Write, &self.path)),
         }

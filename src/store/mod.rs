@@ -41,6 +41,7 @@ mod owners;
 mod publish;
 mod quarantine;
 mod record;
+mod remove;
 mod repair;
 mod rules;
 mod runs;
@@ -84,6 +85,7 @@ pub use usage::{Share, Usage};
 
 use failpoint::failpoint;
 use lock_file::LockFiles;
+use remove::{move_away, remove_tree};
 
 /// A store: one directory, shared freely by any number of processes.
 #[derive(Debug, Clone)]
@@ -192,13 +194,13 @@ impl Store {
         }
         let dir = self.make_dir("tmp")?;
         let aside = tempfile::tempdir_in(&dir).map_err(Error::at(Action::Write, &dir))?;
-        match fs::rename(path, aside.path().join("removed")) {
+        match move_away(path, &aside.path().join("removed")) {
             // Another process was faster.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             outcome => outcome.map_err(Error::at(Action::Write, path))?,
         }
         failpoint("moved away", path);
-        aside.close().map_err(Error::at(Action::Write, path))?;
+        remove_tree(aside.path()).map_err(Error::at(Action::Write, path))?;
         failpoint("removed", path);
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::failpoint::failpoint;
+use super::remove::move_away;
 use super::survey::{Entry, Part};
 use super::verify::wrong_bytes;
 use super::{Action, Collection, Error, Rules, Store, Wrong, make_folder, sealed, sync_dir};
@@ -259,7 +260,7 @@ fn move_all(entries: &[&Entry], from: &Path, to: &Path) -> Result<(), Error> {
 
 fn move_to(from: &Path, to: &Path) -> Result<(), Error> {
     make_folder(to.parent().expect("inside the store"))?;
-    match fs::rename(from, to) {
+    match move_away(from, to) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         outcome => outcome.map_err(Error::at(Action::Write, from))?,
     }

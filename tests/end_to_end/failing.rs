@@ -104,13 +104,13 @@ fn the_list_of_runs_names_what_failed_even_if_no_result_is_new() {
     ws.run().ran(["first", "second"]);
     ws.write("pipeline.yaml", PAIR.replace("cp in/x o", "exit 3"));
     let listed = || ws.call(&["runs", "pair"]).succeeds().out;
-    for _ in 0..2 {
+    for failures in 1..=2 {
         ws.run().failed(["second"]);
         let runs = listed();
-        assert_eq!(runs.matches("pair~").count(), 2, "{runs}");
+        assert_eq!(runs.matches("pair~").count(), 1 + failures, "{runs}");
         assert!(runs.lines().nth(1).is_some_and(|newest| newest.ends_with("(second failed)")), "{runs}");
     }
-    ws.call(&["compare", "pair~0", "pair~1"]).succeeds().says(["pair~0 (second failed)"]);
+    ws.call(&["compare", "pair~0", "pair~2"]).succeeds().says(["pair~0 (second failed)"]);
     ws.write("pipeline.yaml", PAIR);
     ws.run().reused(["first", "second"]);
     assert!(!listed().lines().nth(1).is_some_and(|newest| newest.contains("failed")));
@@ -219,4 +219,21 @@ stages:
     ws.call(&["status", "pipeline.yaml"]).succeeds().says([why]);
     ws.run().ran(["second"]);
     assert!(!ws.path("cache/failed/gone/second").exists());
+}
+
+#[test]
+fn why_a_command_of_several_lines_failed_is_remembered_and_each_failure_is_listed() {
+    let ws = Workspace::new("");
+    for (code, word) in [(7, "one"), (8, "two")] {
+        let text = format!(
+            "name: lines\nstages:\n  a:\n    uses: command\n    with:\n      run: |\n        set -e\n        echo {word}\n        \
+             exit {code}\n      outs: {{ o: o }}\n"
+        );
+        ws.write("pipeline.yaml", text);
+        ws.run().failed(["a"]);
+        let why = format!("failed last time: `set -e ...`: exit status: {code}");
+        ws.call(&["status", "pipeline.yaml"]).succeeds().says([why.as_str()]);
+    }
+    let said = ws.call(&["runs", "lines"]).succeeds().out;
+    assert_eq!(said.lines().skip(1).filter(|line| line.contains("failed")).count(), 2, "{said}");
 }

@@ -176,6 +176,15 @@ impl Run {
         }
     }
 
+    /// The words in one line: of more lines the first.
+    fn in_short(&self) -> String {
+        let text = self.words().join(" ");
+        match text.trim().split_once('\n') {
+            Some((first, _)) => format!("{first} ..."),
+            None => text.trim().to_owned(),
+        }
+    }
+
     /// Why it cannot be started.
     fn unstartable(&self, error: &io::Error) -> String {
         let name = match self {
@@ -345,14 +354,13 @@ impl Stage for Command {
                 job.log(&format!("attempt {attempt} of {attempts} failed: {what}"));
                 continue;
             }
-            let left = workspace.keep();
-            // The program may have removed it.
-            if left.is_dir() {
-                job.set_aside(WORKSPACE, &left)?;
+            // The program may have removed it, or put something in its place.
+            if workspace.path().symlink_metadata().is_ok_and(|left| left.is_dir()) {
+                job.set_aside(WORKSPACE, &workspace.keep())?;
             }
             let after =
                 if attempts == 1 { String::new() } else { format!(" in the last of {attempts} attempts") };
-            return Err(StageError::message(format!("`{}`: {what}{after}", self.run.words().join(" "))));
+            return Err(StageError::message(format!("`{}`: {what}{after}", self.run.in_short())));
         }
         unreachable!("there is at least one attempt")
     }

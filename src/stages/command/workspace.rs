@@ -4,9 +4,9 @@
 //! The directory is lent, and given back clean but for an empty `in/`, so that the next command need not make it anew.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -193,36 +193,10 @@ impl Workspace<'_> {
 
 impl Drop for Workspace<'_> {
     fn drop(&mut self) {
-        if self.is_kept {
-            return;
-        }
-        match clean(&self.path, INPUTS) {
-            Ok(()) => self.job.give_back_folder(&self.path),
-            // If it cannot be deleted either it does no harm.
-            Err(_) => _ = fs::remove_dir_all(&self.path),
+        if !self.is_kept {
+            self.job.give_back_folder(&self.path, INPUTS);
         }
     }
-}
-
-/// Leaves nothing in a directory but, if it is there, one empty directory of this name. Both have the mode again that they had.
-fn clean(directory: &Path, kept: &str) -> io::Result<()> {
-    let metadata = fs::symlink_metadata(directory)?;
-    if !metadata.is_dir() {
-        // A link in its place leads to what is not ours to remove.
-        return Err(io::ErrorKind::NotADirectory.into());
-    }
-    if metadata.mode() & 0o7777 != MODE {
-        fs::set_permissions(directory, Permissions::from_mode(MODE))?;
-    }
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        match (entry.file_type()?.is_dir(), entry.file_name() == kept) {
-            (true, true) => clean(&entry.path(), "")?,
-            (true, false) => fs::remove_dir_all(entry.path())?,
-            (false, _) => fs::remove_file(entry.path())?,
-        }
-    }
-    Ok(())
 }
 
 /// Whether an output is declared as a directory.
@@ -285,44 +259,5 @@ mod tests {
         let files = workspace.output("o", "out").expect("an output");
         assert!(fs::symlink_metadata(&files[ONLY_FILE]).expect("there").is_file());
         assert!(original.exists());
-    }
-
-    #[test]
-    fn what_is_given_back_is_clean() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let inside = |names: &[&str]| {
-            for name in names {
-                let path = folder.path().join(name);
-                make_parent(&path).expect("made");
-                fs::write(path, "x").expect("written");
-            }
-        };
-        inside(&["left", "out/left", "in/port", "in/in/left", "in/dir/left"]);
-        symlink("/", folder.path().join("link")).expect("linked");
-        for changed in ["in", ""] {
-            fs::set_permissions(folder.path().join(changed), Permissions::from_mode(0o500)).expect("ours");
-        }
-        clean(folder.path(), INPUTS).expect("cleaned");
-        let left: Vec<_> =
-            fs::read_dir(folder.path()).expect("there").map(|e| e.expect("there").file_name()).collect();
-        assert_eq!(left, [INPUTS]);
-        assert_eq!(fs::read_dir(folder.path().join(INPUTS)).expect("there").count(), 0);
-        for place in [folder.path(), &folder.path().join(INPUTS)] {
-            assert_eq!(fs::metadata(place).expect("there").mode() & 0o7777, MODE);
-        }
-    }
-
-    #[test]
-    fn what_a_link_in_the_place_of_the_folder_leads_to_stays() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("file");
-        fs::write(&file, "x").expect("written");
-        let job = TestJob::new();
-        let workspace = Workspace::create(&job).expect("a workspace");
-        let place = workspace.path().to_owned();
-        fs::remove_dir(&place).expect("empty");
-        symlink(folder.path(), &place).expect("linked");
-        drop(workspace);
-        assert!(file.exists() && place.symlink_metadata().is_err());
     }
 }
