@@ -16,8 +16,12 @@ pub struct Error {
 }
 
 impl Error {
+    /// What went wrong with a path; what is an error of this kind already stays as it is.
     pub(super) fn at(action: Action, path: &Path) -> impl FnOnce(io::Error) -> Error {
-        move |cause| Error { path: path.to_owned(), action, cause }
+        move |cause| {
+            let named = |cause| Error { path: path.to_owned(), action, cause };
+            cause.downcast::<Error>().unwrap_or_else(named)
+        }
     }
 }
 
@@ -86,6 +90,15 @@ fn remedy(error: &io::Error, action: Action) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_that_has_its_place_and_remedy_keeps_them() {
+        let inner = Error::at(Action::Write, Path::new("cache"))(io::ErrorKind::StorageFull.into());
+        let told = inner.to_string();
+        let outer = Error::at(Action::Write, Path::new("cache/tmp/x"))(io::Error::other(inner));
+        assert_eq!(outer.to_string(), told);
+        assert_eq!(told.matches("free some space").count(), 1, "{told}");
+    }
 
     #[test]
     fn where_there_is_no_room_the_remedy_is_told_once() {
