@@ -191,15 +191,10 @@ impl<F: Finish> Sweep<'_, F> {
             let rows = panel * ROWS..(*rows).min((panel + 1) * ROWS);
             for (row, values) in rows.zip(&sums) {
                 let store = self.finish.of(self.first + row);
-                let out = &mut self.out[row * self.step + at..][..count];
-                if done == at {
-                    for (out, value) in out.iter_mut().zip(values) {
-                        store(out, *value);
-                    }
-                } else {
-                    for (out, value) in out.iter_mut().zip(values).skip(done - at) {
-                        store(out, *value);
-                    }
+                let values = &values[done - at..count];
+                let out = &mut self.out[row * self.step + done..][..values.len()];
+                for (out, value) in out.iter_mut().zip(values) {
+                    store(out, *value);
                 }
             }
         }

@@ -21,7 +21,7 @@ use super::level::Level;
 use super::matrix::Matrix;
 use super::product::{Packed, Rounding, Rows, multiply};
 use super::scratch;
-use super::shifts::Shifts;
+use super::shifts::{Shifts, copy_row};
 
 /// Into how many tasks about the filters' gradient is cut: parts of the batch, and if these are few, blocks of rows. A
 /// constant, because it fixes the order of additions.
@@ -54,7 +54,8 @@ pub fn forward<T: Send>(
 ) -> Vec<T> {
     let to = (g.out_height(), g.out_width());
     let shifts = Shifts::new(g.kernel, g.stride, g.padding as isize, (g.height, g.width), to);
-    let pass = Pass { shifts: &shifts, channels: g.channels, filters, rounding, finish: &finish };
+    let starts = &shifts.starts(g.channels.0 / g.groups);
+    let pass = Pass { shifts: &shifts, starts, channels: g.channels, filters, rounding, finish: &finish };
     match finish {
         Output { bias: None, negative_slope: 1.0, map: None } => pass.with(&Fresh).run(x, y, then),
         Output { bias: Some(bias), negative_slope, map: None } => {
@@ -84,10 +85,10 @@ pub fn input_gradient<F: Finish>(
         let packed = |filters| Packed::new(Matrix::new(filters, inputs, depth), level);
         g.flipped(filters).chunks_exact(inputs * depth).map(packed).collect()
     };
-    let channels = (g.channels.1, g.channels.0);
+    let (channels, starts) = ((g.channels.1, g.channels.0), shifts.starts(outputs));
     move |dy, dx| {
-        let pass =
-            Pass { shifts: &shifts, channels, filters: &filters, rounding: Rounding::Plain, finish: &finish };
+        let (shifts, starts, filters, finish) = (&shifts, &*starts, &*filters, &finish);
+        let pass = Pass { shifts, starts, channels, filters, rounding: Rounding::Plain, finish };
         drop(pass.run(dy, dx, |_, _| ()));
     }
 }
@@ -137,6 +138,8 @@ pub fn gradients<T: Send, P: Send>(
 struct FilterGradient<'a> {
     g: &'a Geometry,
     shifts: &'a Shifts,
+    /// Where the rows of a sample begin: those of x and those of dy.
+    starts: [Vec<usize>; 2],
     level: Level,
     /// The samples of a part.
     samples: usize,
@@ -152,7 +155,8 @@ impl FilterGradient<'_> {
         let samples = batch.div_ceil(TASKS).max(MANY.div_ceil(shifts.run())).min(batch);
         let rows = outputs.max(g.filter()).div_ceil(TASKS.div_ceil(batch.div_ceil(samples)));
         let block = rows.next_multiple_of(TILE_ROWS) * outputs.min(g.filter());
-        FilterGradient { g, shifts, level, samples, block, is_turned: g.filter() > outputs }
+        let starts = [shifts.starts(g.channels.0), equal_steps(g.channels.1, shifts.run())];
+        FilterGradient { g, shifts, starts, level, samples, block, is_turned: g.filter() > outputs }
     }
 
     /// Whether planes are so narrow that those of one channel are put together.
@@ -167,20 +171,20 @@ impl FilterGradient<'_> {
 
     /// Adds the sums over some samples.
     fn add(&self, x: &[f32], dy: &[f32], dw: &mut [f32]) {
-        let FilterGradient { g, shifts, .. } = *self;
+        let FilterGradient { g, shifts, starts: [x_starts, dy_starts], .. } = self;
         let (samples, run) = (dy.len() / g.out_sample(), shifts.run());
+        let step = g.channels.0 * shifts.plane();
         shifts.with(x, |x| {
             if self.is_narrow() {
-                return with_channels_together(x, samples, run, |x| {
+                return with_channels_together(&x[..samples * step], samples, run, |x| {
                     with_channels_together(dy, samples, run, |dy| {
                         self.add_dots(x, dy, (1, samples * run), dw);
                     });
                 });
             }
             shifts.with_runs(dy, |dy| {
-                let (x_starts, dy_starts) = (shifts.starts(g.channels.0), equal_steps(g.channels.1, run));
-                let x = Strips { values: x, starts: &x_starts, step: x.len() / samples };
-                let dy = Strips { values: dy, starts: &dy_starts, step: dy.len() / samples };
+                let x = Strips { values: x, starts: x_starts, step };
+                let dy = Strips { values: dy, starts: dy_starts, step: dy.len() / samples };
                 self.add_dots(x, dy, (samples, run), dw);
             });
         });
@@ -226,9 +230,11 @@ fn with_channels_together(values: &[f32], samples: usize, plane: usize, work: im
     let starts = equal_steps(sample / plane, samples * plane);
     scratch::with(values.len(), |together| {
         together.par_chunks_exact_mut(samples * plane).enumerate().for_each(|(channel, row)| {
-            for (sample, row) in values.chunks_exact(sample).zip(row.chunks_exact_mut(plane)) {
-                row.copy_from_slice(&sample[channel * plane..][..plane]);
-            }
+            vectorize(|| {
+                for (sample, row) in values.chunks_exact(sample).zip(row.chunks_exact_mut(plane)) {
+                    copy_row(&sample[channel * plane..][..plane], row);
+                }
+            });
         });
         work(Strips { values: together, starts: &starts, step: 0 });
     });
@@ -242,6 +248,8 @@ fn equal_steps(count: usize, step: usize) -> Vec<usize> {
 /// A convolution, and what becomes of each value.
 struct Pass<'a, F> {
     shifts: &'a Shifts,
+    /// Where the runs of a group begin in the copies of its planes.
+    starts: &'a [usize],
     channels: (usize, usize),
     /// Those of each group.
     filters: &'a [Packed],
@@ -252,8 +260,8 @@ struct Pass<'a, F> {
 impl<'a, F: Finish> Pass<'a, F> {
     /// The same with another finish.
     fn with<G: Finish>(self, finish: &'a G) -> Pass<'a, G> {
-        let Pass { shifts, channels, filters, rounding, finish: _ } = self;
-        Pass { shifts, channels, filters, rounding, finish }
+        let Pass { shifts, starts, channels, filters, rounding, finish: _ } = self;
+        Pass { shifts, starts, channels, filters, rounding, finish }
     }
 
     /// Stores the convolution of `x`.
@@ -298,19 +306,17 @@ impl<'a, F: Finish> Pass<'a, F> {
         let shifts = self.shifts;
         let groups = self.filters.len();
         let (inputs, outputs) = (self.channels.0 / groups, self.channels.1 / groups);
-        let starts = shifts.starts(inputs);
-        let to = shifts.to.0 * shifts.to.1;
-        let planes = planes.chunks_exact(inputs * shifts.plane());
-        let groups = self.filters.iter().zip(planes).zip(y.chunks_exact_mut(outputs * to));
-        for (group, ((filters, values), y)) in groups.enumerate() {
-            let run = Rows { values, starts: &starts, width: shifts.run() };
+        let (to, width) = (shifts.to.0 * shifts.to.1, shifts.whole_run());
+        for (group, (filters, y)) in self.filters.iter().zip(y.chunks_exact_mut(outputs * to)).enumerate() {
+            let values = &planes[group * inputs * shifts.plane()..];
+            let runs = Rows { values, starts: self.starts, width };
             let first = group * outputs;
-            if shifts.run() == to {
-                multiply(filters, run, self.rounding, y, to, (first, self.finish));
+            if width == to {
+                multiply(filters, runs, self.rounding, y, to, (first, self.finish));
             } else {
-                scratch::with(outputs * shifts.run(), |runs| {
-                    multiply(filters, run, self.rounding, runs, shifts.run(), (0, &Stored));
-                    self.keep(runs, y, first);
+                scratch::with(outputs * width, |product| {
+                    multiply(filters, runs, self.rounding, product, width, (0, &Stored));
+                    self.keep(product, y, first);
                 });
             }
         }
@@ -320,7 +326,8 @@ impl<'a, F: Finish> Pass<'a, F> {
     fn run_together(&self, planes: &[f32], y: &mut [F::Place], samples: usize) {
         let (run, groups) = (self.shifts.run(), self.filters.len());
         let (inputs, outputs) = (self.channels.0 / groups, self.channels.1 / groups);
-        with_channels_together(planes, samples, run, |planes| {
+        let values = samples * self.channels.0 * run;
+        with_channels_together(&planes[..values], samples, run, |planes| {
             scratch::with(outputs * samples * run, |product| {
                 let groups = self.filters.iter().zip(planes.starts.chunks_exact(inputs));
                 for (group, (filters, starts)) in groups.enumerate() {
@@ -351,7 +358,7 @@ impl<'a, F: Finish> Pass<'a, F> {
     /// Stores the rows of the output out of the runs that contain them.
     fn keep(&self, runs: &[f32], y: &mut [F::Place], first: usize) {
         let Shifts { to: (height, width), columns, .. } = *self.shifts;
-        let channels = runs.chunks_exact(self.shifts.run()).zip(y.chunks_exact_mut(height * width));
+        let channels = runs.chunks_exact(self.shifts.whole_run()).zip(y.chunks_exact_mut(height * width));
         for (channel, (run, y)) in channels.enumerate() {
             let store = self.finish.of(first + channel);
             vectorize(move || {

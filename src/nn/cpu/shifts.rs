@@ -1,7 +1,14 @@
 //! Copies of planes in which each tap of a convolution's filters reads one run of values: with zeros around them, and
 //! with a stride S as S x S planes, one for each remainder of row and column.
 
+use super::lanes::vectorize;
 use super::scratch;
+
+/// So many values follow the copies of all planes, whatever they are: a run may be read on to the end of a vector.
+const SLACK: usize = 16;
+
+/// How many values of a row go together.
+const PIECE: usize = 4;
 
 /// How a kernel's taps find their inputs in copies of the planes.
 pub struct Shifts {
@@ -52,6 +59,11 @@ impl Shifts {
         (self.to.0 - 1) * self.columns + self.to.1
     }
 
+    /// How far it may be read: to the end of a vector, unless it goes over no ends of rows, so that all of it is output.
+    pub fn whole_run(&self) -> usize {
+        if self.columns == self.to.1 { self.run() } else { self.run().next_multiple_of(SLACK) }
+    }
+
     /// Where each tap's run begins, for the taps of a filter in their order.
     pub fn starts(&self, inputs: usize) -> Vec<usize> {
         let Shifts { kernel, stride, rows, columns, .. } = *self;
@@ -64,20 +76,20 @@ impl Shifts {
         taps.map(|(i, s, t)| tap(i, s, t)).collect()
     }
 
-    /// Shows `work` the copies of all planes of some samples.
+    /// Shows `work` the copies of all planes of some samples; more values may follow.
     pub fn with(&self, x: &[f32], work: impl FnOnce(&[f32])) {
         if (self.kernel, self.stride, self.before) == (1, 1, 0) {
             return work(x);
         }
-        let planes = x.len() / (self.from.0 * self.from.1);
-        scratch::with(planes * self.plane(), |copies| {
-            let copy = copies.chunks_exact_mut(self.rows * self.columns);
-            for (number, copy) in copy.enumerate() {
-                let remainders = self.remainders() * self.remainders();
-                let (plane, remainder) = (number / remainders, number % remainders);
-                let size = self.from.0 * self.from.1;
-                let remainder = (remainder / self.remainders(), remainder % self.remainders());
-                self.copy(&x[plane * size..][..size], remainder, copy);
+        let size = self.from.0 * self.from.1;
+        let planes = x.len() / size;
+        scratch::with(planes * self.plane() + SLACK, |copies| {
+            let plane_copies = copies[..planes * self.plane()].chunks_exact_mut(self.plane());
+            for (plane, copies) in x.chunks_exact(size).zip(plane_copies) {
+                for (number, copy) in copies.chunks_exact_mut(self.rows * self.columns).enumerate() {
+                    let remainder = (number / self.remainders(), number % self.remainders());
+                    vectorize(|| self.copy(plane, remainder, copy));
+                }
             }
             work(copies);
         });
@@ -90,18 +102,20 @@ impl Shifts {
             return work(y);
         }
         scratch::with(y.len() / (height * width) * self.run(), |runs| {
-            for (run, y) in runs.chunks_exact_mut(self.run()).zip(y.chunks_exact(height * width)) {
-                for (run, y) in run.chunks_mut(columns).zip(y.chunks_exact(width)) {
-                    let (row, between) = run.split_at_mut(width);
-                    row.copy_from_slice(y);
-                    between.fill(0.0);
+            runs.fill(0.0);
+            vectorize(|| {
+                for (run, y) in runs.chunks_exact_mut(self.run()).zip(y.chunks_exact(height * width)) {
+                    for (run, y) in run.chunks_mut(columns).zip(y.chunks_exact(width)) {
+                        copy_row(y, &mut run[..width]);
+                    }
                 }
-            }
+            });
             work(runs);
         });
     }
 
     /// Copies what lies at one remainder of row and column.
+    #[inline(always)]
     fn copy(&self, plane: &[f32], (row, column): (usize, usize), to: &mut [f32]) {
         // The source of a value at 0, and the values whose sources lie in the plane.
         let source = |remainder: usize| remainder as isize - self.before;
@@ -113,18 +127,17 @@ impl Shifts {
         let (height, width) = self.from;
         let (inside_rows, inside) =
             (inside(first_row, height, self.rows), inside(first, width, self.columns));
-        for (r, to) in to.chunks_exact_mut(self.columns).enumerate() {
-            if !inside_rows.contains(&r) || inside.is_empty() {
-                to.fill(0.0);
-                continue;
-            }
+        // One call for all zeros, which lie between the rows as well.
+        to.fill(0.0);
+        if inside.is_empty() {
+            return;
+        }
+        for r in inside_rows {
             let from = &plane[(first_row + (r * self.stride) as isize) as usize * width..][..width];
             let from = &from[(first + (inside.start * self.stride) as isize) as usize..];
-            to[..inside.start].fill(0.0);
-            to[inside.end..].fill(0.0);
-            let to = &mut to[inside.clone()];
+            let to = &mut to[r * self.columns..][inside.clone()];
             match self.stride {
-                1 => to.copy_from_slice(&from[..to.len()]),
+                1 => copy_row(&from[..to.len()], to),
                 2 => {
                     // All but perhaps the last value come in pairs of which the first counts.
                     let (pairs, last) = from.as_chunks::<2>();
@@ -136,5 +149,17 @@ impl Shifts {
                 }
             }
         }
+    }
+}
+
+/// Copies a short row without a call: in pieces, of which the last may lie over the one before.
+#[inline(always)]
+pub fn copy_row(from: &[f32], to: &mut [f32]) {
+    for (to, from) in to.as_chunks_mut::<PIECE>().0.iter_mut().zip(from.as_chunks::<PIECE>().0) {
+        *to = *from;
+    }
+    match (to.last_chunk_mut::<PIECE>(), from.last_chunk::<PIECE>()) {
+        (Some(to), Some(from)) => *to = *from,
+        _ => to.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
     }
 }
