@@ -120,6 +120,14 @@ fn is_met(document: &Map<String, Value>, setting: &Setting) -> bool {
 
 fn apply(document: &mut Map<String, Value>, setting: &Setting) -> Result<(), (String, Option<String>)> {
     let steps: Vec<&str> = setting.path.iter().map(String::as_str).collect();
+    // As its place in the file is written; no parameter is named `with`.
+    if let ["stages", "stages", "with", stage, "with", parameter @ ..]
+    | ["stages", stage, "with", "with", parameter @ ..] = steps.as_slice()
+        && !parameter.is_empty()
+    {
+        let name = [&[*stage], parameter].concat().join(".");
+        return Err(("this names no parameter".to_owned(), Some(format!("write `{name}=..`"))));
+    }
     if let ["stages", stage, ..] = steps.as_slice() {
         let known = document.get("stages").and_then(Value::as_object);
         if known.is_none_or(|stages| !stages.contains_key(*stage)) {
@@ -249,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_given_it_is_told_what_can_be_written_instead() {
+    fn where_nothing_or_too_much_is_given_it_is_told_what_can_be_written_instead() {
         let Value::Object(document) = json!({ "stages": { "a": { "with": { "x": 1, "list": [1, 2] } } } })
         else {
             panic!("a map")
@@ -260,6 +268,8 @@ mod tests {
         };
         insta::assert_snapshot!(told("a.x= "), @"there is nothing behind the `=`; write a value, or a.x=null to take away what is there");
         insta::assert_snapshot!(told("a.list.0="), @"there is nothing behind the `=`; write a value, or give the whole list without it, such as --set NAME='[A, B]'");
+        insta::assert_snapshot!(told("a.with.x=1"), @"this names no parameter; write `a.x=..`");
+        insta::assert_snapshot!(told("stages.a.with.list.0=1"), @"this names no parameter; write `a.list.0=..`");
         insta::assert_snapshot!(told("a.x.y="), @"there is nothing behind the `=`; write a value");
     }
 }
