@@ -16,7 +16,7 @@ use super::dots::{Strips, TILE_ROWS, add_dots, segments_together};
 use super::elementwise::sum_of;
 use super::finish::{Activated, Finish, Fresh, Output, Stored};
 use super::geometry::Geometry;
-use super::lanes::vectorize;
+use super::lanes::{LANES, vectorize};
 use super::level::Level;
 use super::matrix::Matrix;
 use super::product::{Packed, Rounding, Rows, multiply};
@@ -32,9 +32,6 @@ const MANY: usize = 2304;
 
 /// Narrower planes than these are worth a copy that has those of one channel together.
 const NARROW: usize = 128;
-
-/// How many values the widest vectors have.
-const LANES: usize = 16;
 
 /// The filters of each group as [`forward`] reads them.
 pub fn prepare(g: &Geometry, filters: &[f32], level: Level) -> Vec<Packed> {

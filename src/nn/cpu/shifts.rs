@@ -1,11 +1,8 @@
 //! Copies of planes in which each tap of a convolution's filters reads one run of values: with zeros around them, and
 //! with a stride S as S x S planes, one for each remainder of row and column.
 
-use super::lanes::vectorize;
+use super::lanes::{LANES, vectorize};
 use super::scratch;
-
-/// So many values follow the copies of all planes, whatever they are: a run may be read on to the end of a vector.
-const SLACK: usize = 16;
 
 /// How many values of a row go together.
 const PIECE: usize = 4;
@@ -61,7 +58,7 @@ impl Shifts {
 
     /// How far it may be read: to the end of a vector, unless it goes over no ends of rows, so that all of it is output.
     pub fn whole_run(&self) -> usize {
-        if self.columns == self.to.1 { self.run() } else { self.run().next_multiple_of(SLACK) }
+        if self.columns == self.to.1 { self.run() } else { self.run().next_multiple_of(LANES) }
     }
 
     /// Where each tap's run begins, for the taps of a filter in their order.
@@ -76,14 +73,15 @@ impl Shifts {
         taps.map(|(i, s, t)| tap(i, s, t)).collect()
     }
 
-    /// Shows `work` the copies of all planes of some samples; more values may follow.
+    /// Shows `work` the copies of all planes of some samples. Where a run may be read further than it goes, as many values
+    /// as a vector has follow, whatever they are.
     pub fn with(&self, x: &[f32], work: impl FnOnce(&[f32])) {
         if (self.kernel, self.stride, self.before) == (1, 1, 0) {
             return work(x);
         }
         let size = self.from.0 * self.from.1;
         let planes = x.len() / size;
-        scratch::with(planes * self.plane() + SLACK, |copies| {
+        scratch::with(planes * self.plane() + LANES, |copies| {
             let plane_copies = copies[..planes * self.plane()].chunks_exact_mut(self.plane());
             for (plane, copies) in x.chunks_exact(size).zip(plane_copies) {
                 for (number, copy) in copies.chunks_exact_mut(self.rows * self.columns).enumerate() {
@@ -152,9 +150,10 @@ impl Shifts {
     }
 }
 
-/// Copies a short row without a call: in pieces, of which the last may lie over the one before.
+/// Copies a short row to another of its length without a call: in pieces, of which the last may lie over the one before.
 #[inline(always)]
 pub fn copy_row(from: &[f32], to: &mut [f32]) {
+    assert_eq!(from.len(), to.len(), "a row and its copy");
     for (to, from) in to.as_chunks_mut::<PIECE>().0.iter_mut().zip(from.as_chunks::<PIECE>().0) {
         *to = *from;
     }
