@@ -89,10 +89,10 @@ impl FromStr for Level {
     }
 }
 
-/// Asks for the line with a value that is needed soon, where the machine cannot know it: rows that lie far apart. Whether
-/// there is such a value does not matter.
+/// Asks for the line with a value that is needed soon, or its place, where the machine cannot know it: rows that lie far apart.
+/// Whether there is such a value does not matter.
 #[inline(always)]
-pub fn prefetch(values: &[f32], at: usize) {
+pub fn prefetch<T>(values: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -187,8 +187,11 @@ impl<F: Finish> Sweep<'_, F> {
         let Packed { values, rows, depth, .. } = self.a;
         let mut sums = [[0.0; COLUMNS]; ROWS];
         for (panel, values) in values.chunks_exact(ROWS * depth).enumerate() {
-            tile(values, b, starts, self.block, &mut sums);
             let rows = panel * ROWS..(*rows).min((panel + 1) * ROWS);
+            for row in rows.clone() {
+                (done..at + count).step_by(LINE).for_each(|c| prefetch(self.out, row * self.step + c));
+            }
+            tile(values, b, starts, self.block, &mut sums);
             for (row, values) in rows.zip(&sums) {
                 let store = self.finish.of(self.first + row);
                 let values = &values[done - at..count];
