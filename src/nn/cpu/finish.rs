@@ -4,6 +4,7 @@
 use std::mem::MaybeUninit;
 
 use super::elementwise::activate;
+use super::microkernel::Places;
 
 /// The end of a convolution, channel by channel.
 pub trait Finish: Sync {
@@ -15,6 +16,11 @@ pub trait Finish: Sync {
 
     /// Stores what has become of a value.
     fn keep(place: &mut Self::Place, value: f32);
+
+    /// Where values go that are stored as they are.
+    fn places(_: &mut [Self::Place]) -> Option<Places<'_>> {
+        None
+    }
 
     /// Both together.
     #[inline(always)]
@@ -91,6 +97,11 @@ impl Finish for Added {
     fn keep(place: &mut f32, value: f32) {
         *place += value;
     }
+
+    #[inline(always)]
+    fn places(places: &mut [f32]) -> Option<Places<'_>> {
+        Some(Places::Add(places))
+    }
 }
 
 /// y = value, where nothing was.
@@ -108,6 +119,11 @@ impl Finish for Fresh {
     fn keep(place: &mut MaybeUninit<f32>, value: f32) {
         place.write(value);
     }
+
+    #[inline(always)]
+    fn places(places: &mut [MaybeUninit<f32>]) -> Option<Places<'_>> {
+        Some(Places::Write(places))
+    }
 }
 
 /// y = value.
@@ -124,5 +140,10 @@ impl Finish for Stored {
     #[inline(always)]
     fn keep(place: &mut f32, value: f32) {
         *place = value;
+    }
+
+    #[inline(always)]
+    fn places(places: &mut [f32]) -> Option<Places<'_>> {
+        Some(Places::over(places))
     }
 }

@@ -4,6 +4,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
 /// Rows of a tile. The networks' numbers of channels are multiples of it, down to those of a group.
 pub const ROWS: usize = 4;
@@ -11,8 +12,29 @@ pub const ROWS: usize = 4;
 /// Columns of the widest tile: three vectors of sixteen values.
 pub const COLUMNS: usize = 48;
 
-/// Sums that are under way, at the beginnings of its rows.
-pub type Tile = [[f32; COLUMNS]; ROWS];
+/// What becomes of the sums of a tile.
+pub enum Places<'a> {
+    /// They are written.
+    Write(&'a mut [MaybeUninit<f32>]),
+    /// They are added to what is there.
+    Add(&'a mut [f32]),
+}
+
+impl Places<'_> {
+    /// They take the place of numbers.
+    pub fn over(numbers: &mut [f32]) -> Places<'_> {
+        // SAFETY: nothing but numbers is written there.
+        Places::Write(unsafe { &mut *(std::ptr::from_mut(numbers) as *mut [MaybeUninit<f32>]) })
+    }
+}
+
+/// Where the sums of a tile go.
+pub struct Target<'a> {
+    /// All of them, with what lies between the rows.
+    pub places: Places<'a>,
+    /// From the beginning of a row to that of the next.
+    pub step: usize,
+}
 
 /// A tile with vectors of the architecture, and how the sums of a block are added to those before.
 #[cfg(target_arch = "x86_64")]
@@ -31,7 +53,7 @@ macro_rules! tile {
             b: &[f32],
             starts: &[usize],
             block: usize,
-            to: &mut Tile,
+            to: Target<'_>,
         ) {
             let mut totals = [[$zero(); VECTORS]; ROWS];
             for (panel, starts) in panel.chunks(ROWS * block).zip(starts.chunks(block)) {
@@ -68,11 +90,19 @@ macro_rules! tile {
 
         #[inline]
         #[target_feature(enable = $features)]
-        fn $keep<const VECTORS: usize>(totals: [[$vector; VECTORS]; ROWS], to: &mut Tile) {
-            for (to, totals) in to.iter_mut().zip(totals) {
-                for (to, total) in to.as_chunks_mut::<$lanes>().0.iter_mut().zip(totals) {
-                    // SAFETY: a place is as wide as a vector.
-                    unsafe { $store(to.as_mut_ptr(), total) };
+        fn $keep<const VECTORS: usize>(totals: [[$vector; VECTORS]; ROWS], to: Target<'_>) {
+            let (places, len, is_added) = match to.places {
+                Places::Write(places) => (places.as_mut_ptr().cast::<f32>(), places.len(), false),
+                Places::Add(places) => (places.as_mut_ptr(), places.len(), true),
+            };
+            assert!((ROWS - 1) * to.step + VECTORS * $lanes <= len, "a tile fits");
+            for (row, totals) in totals.into_iter().enumerate() {
+                for (vector, total) in totals.into_iter().enumerate() {
+                    // SAFETY: the tile fits, and what is added to has been written.
+                    unsafe {
+                        let place = places.add(row * to.step + vector * $lanes);
+                        $store(place, if is_added { $add($load(place), total) } else { total });
+                    }
                 }
             }
         }
@@ -98,7 +128,7 @@ tile!(
 #[cfg(target_arch = "x86_64")]
 #[inline(never)]
 #[target_feature(enable = "avx2,fma")]
-pub unsafe fn avx2_three(panel: &[f32], b: &[f32], starts: &[usize], block: usize, to: &mut Tile) {
+pub unsafe fn avx2_three(panel: &[f32], b: &[f32], starts: &[usize], block: usize, to: Target<'_>) {
     let mut totals = [[_mm256_setzero_ps(); 3]; ROWS];
     for (panel, starts) in panel.chunks(ROWS * block).zip(starts.chunks(block)) {
         // SAFETY: as the caller promises.
@@ -156,7 +186,7 @@ unsafe fn avx2_three_in_one_go(panel: &[f32], b: &[f32], starts: &[usize]) -> [[
 
 /// The same in plain loops, with vectors of four.
 #[inline(always)]
-pub fn plain<const VECTORS: usize>(panel: &[f32], b: &[f32], starts: &[usize], block: usize, to: &mut Tile) {
+pub fn plain<const VECTORS: usize>(panel: &[f32], b: &[f32], starts: &[usize], block: usize, to: Target<'_>) {
     let mut totals = [[[0.0f32; 4]; VECTORS]; ROWS];
     for (panel, starts) in panel.chunks(ROWS * block).zip(starts.chunks(block)) {
         let mut sums = [[[0.0f32; 4]; VECTORS]; ROWS];
@@ -182,7 +212,17 @@ pub fn plain<const VECTORS: usize>(panel: &[f32], b: &[f32], starts: &[usize], b
             .zip(sums)
             .for_each(|(total, sum)| *total += sum);
     }
-    for (to, totals) in to.iter_mut().zip(&totals) {
-        to[..4 * VECTORS].copy_from_slice(totals.as_flattened());
+    let rows = totals.iter().map(|totals| totals.as_flattened());
+    match to.places {
+        Places::Write(places) => {
+            for (places, totals) in places.chunks_mut(to.step).zip(rows) {
+                places[..totals.len()].write_copy_of_slice(totals);
+            }
+        }
+        Places::Add(places) => {
+            for (places, totals) in places.chunks_mut(to.step).zip(rows) {
+                places[..totals.len()].iter_mut().zip(totals).for_each(|(place, total)| *place += total);
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@
 use super::finish::Finish;
 use super::level::{LINE, Level, prefetch};
 use super::matrix::Matrix;
-use super::microkernel::{COLUMNS, ROWS, Tile, plain};
+use super::microkernel::{COLUMNS, Places, ROWS, Target, plain};
 #[cfg(target_arch = "x86_64")]
 use super::microkernel::{avx2_three, avx2_two, avx512};
 use super::scratch;
@@ -135,8 +135,8 @@ impl<F: Finish> Sweep<'_, F> {
     #[inline(always)]
     fn run<const LANES: usize>(
         mut self,
-        two: impl Fn(&[f32], &[f32], &[usize], usize, &mut Tile),
-        three: impl Fn(&[f32], &[f32], &[usize], usize, &mut Tile),
+        two: impl Fn(&[f32], &[f32], &[usize], usize, Target<'_>),
+        three: impl Fn(&[f32], &[f32], &[usize], usize, Target<'_>),
     ) {
         let (depth, b) = (self.a.depth, self.b);
         let lie_well = self.a.rows <= FEW_ROWS || b.are_one_stripe();
@@ -153,8 +153,8 @@ impl<F: Finish> Sweep<'_, F> {
             let count = columns.min(b.width - at);
             if count == columns && lie_well {
                 match vectors {
-                    2 => self.stripe(at, done, count, &b.values[at..], b.starts, &two),
-                    _ => self.stripe(at, done, count, &b.values[at..], b.starts, &three),
+                    2 => self.stripe((at, done), (count, columns), &b.values[at..], b.starts, &two),
+                    _ => self.stripe((at, done), (count, columns), &b.values[at..], b.starts, &three),
                 }
             } else {
                 scratch::with(depth * columns, |values| {
@@ -164,8 +164,8 @@ impl<F: Finish> Sweep<'_, F> {
                     }
                     let starts: Vec<usize> = (0..depth).map(|i| i * columns).collect();
                     match vectors {
-                        2 => self.stripe(at, done, count, values, &starts, &two),
-                        _ => self.stripe(at, done, count, values, &starts, &three),
+                        2 => self.stripe((at, done), (count, columns), values, &starts, &two),
+                        _ => self.stripe((at, done), (count, columns), values, &starts, &three),
                     }
                 });
             }
@@ -173,31 +173,42 @@ impl<F: Finish> Sweep<'_, F> {
         }
     }
 
-    /// Stores the tiles of `count` columns at `at`, from column `done` on.
+    /// Stores the tiles of `count` columns at `at`, from column `done` on; they have `columns`.
     #[inline(always)]
     fn stripe(
         &mut self,
-        at: usize,
-        done: usize,
-        count: usize,
+        (at, done): (usize, usize),
+        (count, columns): (usize, usize),
         b: &[f32],
         starts: &[usize],
-        tile: &impl Fn(&[f32], &[f32], &[usize], usize, &mut Tile),
+        tile: &impl Fn(&[f32], &[f32], &[usize], usize, Target<'_>),
     ) {
         let Packed { values, rows, depth, .. } = self.a;
+        let step = self.step;
         let mut sums = [[0.0; COLUMNS]; ROWS];
         for (panel, values) in values.chunks_exact(ROWS * depth).enumerate() {
             let rows = panel * ROWS..(*rows).min((panel + 1) * ROWS);
-            for row in rows.clone() {
-                (done..at + count).step_by(LINE).for_each(|c| prefetch(self.out, row * self.step + c));
+            let out = &mut self.out[rows.start * step..];
+            for row in 0..rows.len() {
+                (at..at + count).step_by(LINE).for_each(|column| prefetch(out, row * step + column));
             }
-            tile(values, b, starts, self.block, &mut sums);
-            for (row, values) in rows.zip(&sums) {
-                let store = self.finish.of(self.first + row);
-                let values = &values[done - at..count];
-                let out = &mut self.out[row * self.step + done..][..values.len()];
-                for (out, value) in out.iter_mut().zip(values) {
-                    store(out, *value);
+            let is_whole = rows.len() == ROWS && count == columns;
+            match is_whole.then(|| F::places(&mut out[at..])).flatten() {
+                // Nothing is added twice.
+                Some(places) if done == at || matches!(places, Places::Write(_)) => {
+                    tile(values, b, starts, self.block, Target { places, step });
+                }
+                _ => {
+                    let places = Places::over(sums.as_flattened_mut());
+                    tile(values, b, starts, self.block, Target { places, step: COLUMNS });
+                    for (row, values) in rows.zip(&sums) {
+                        let store = self.finish.of(self.first + row);
+                        let values = &values[done - at..count];
+                        let out = &mut self.out[row * step + done..][..values.len()];
+                        for (out, value) in out.iter_mut().zip(values) {
+                            store(out, *value);
+                        }
+                    }
                 }
             }
         }
