@@ -6,9 +6,10 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::fresh::{filled, zeroed};
-use super::lanes::{Lanes, Loop, run_at, vectorize};
+use super::lanes::{LANES, Lanes, Loop, run_at, vectorize};
 use super::level::Level;
 use super::scratch;
+use super::shifts::Shifts;
 
 /// Windows of side `side`, `stride` apart, over planes with `padding` beyond each edge.
 #[derive(Debug, Clone, Copy)]
@@ -42,56 +43,16 @@ impl Window {
         self.padding.saturating_sub(start)..self.side.min(size + self.padding - start)
     }
 
-    /// The columns of the result whose windows have their column `x` within the plane, and the column of the plane
-    /// that it is for the first of them.
-    fn columns(&self, x: usize) -> (Range<usize>, usize) {
-        let first = self.padding.saturating_sub(x).div_ceil(self.stride);
-        let end = (self.width + self.padding).saturating_sub(x).div_ceil(self.stride).min(self.out_width());
-        (first.min(end)..end, (first * self.stride + x).saturating_sub(self.padding))
+    /// How the places of windows find their values in copies of the planes, in which what lies beyond the edges never wins.
+    fn shifts(&self) -> Shifts {
+        let (from, to) = ((self.height, self.width), (self.out_height(), self.out_width()));
+        Shifts::new(self.side, self.stride, self.padding as isize, from, to).surrounded_by(f32::NEG_INFINITY)
     }
 
-    /// One row of the result: the largest values, and where in their windows they stand. The columns of the plane come sorted
-    /// by their remainder by the stride, so that those of neighbouring windows are neighbours.
-    #[inline(always)]
-    fn largest(&self, sorted: &[f32], row: usize, y: &mut [f32], winners: &mut [f32]) {
-        let remainder = self.width.div_ceil(self.stride);
-        winners.fill(NOBODY);
-        for window_row in self.inside(row, self.height) {
-            let source = row * self.stride + window_row - self.padding;
-            let source = &sorted[source * remainder * self.stride..][..remainder * self.stride];
-            for window_column in 0..self.side {
-                let (columns, first) = self.columns(window_column);
-                if columns.is_empty() {
-                    continue;
-                }
-                let challenger = (window_row * self.side + window_column) as f32;
-                let values = &source[first % self.stride * remainder + first / self.stride..];
-                challenge(&mut y[columns.clone()], &mut winners[columns], challenger, values);
-            }
-        }
-    }
-
-    /// Sorts the columns of a plane, row by row.
-    #[inline(always)]
-    fn sort(&self, plane: &[f32], sorted: &mut [f32]) {
-        let remainder = self.width.div_ceil(self.stride);
-        let rows = plane.chunks_exact(self.width).zip(sorted.chunks_exact_mut(remainder * self.stride));
-        for (row, sorted) in rows {
-            if self.stride == 2 {
-                let (even, odd) = sorted.split_at_mut(remainder);
-                let (pairs, last) = row.as_chunks::<2>();
-                for ((pair, even), odd) in pairs.iter().zip(&mut *even).zip(odd) {
-                    *even = pair[0];
-                    *odd = pair[1];
-                }
-                even[pairs.len()..].copy_from_slice(last);
-            } else {
-                for (first, sorted) in sorted.chunks_exact_mut(remainder).enumerate().take(self.width) {
-                    let values = row[first..].iter().step_by(self.stride);
-                    sorted.iter_mut().zip(values).for_each(|(sorted, value)| *sorted = *value);
-                }
-            }
-        }
+    /// The first place within the window at a row and column of the result that lies within the plane.
+    fn first(&self, row: usize, column: usize) -> usize {
+        let before = |at: usize| self.padding.saturating_sub(at * self.stride);
+        before(row) * self.side + before(column)
     }
 }
 
@@ -134,44 +95,41 @@ fn larger(a: f32, b: f32) -> f32 {
     if (b > a) | b.is_nan() { b } else { a }
 }
 
-/// A place in no window: their sides are at most 15.
-const NOBODY: f32 = 255.0;
-
-/// Takes the challenger's values where they are larger, or the first ones. NaN is larger than any number.
-#[inline(always)]
-fn challenge(y: &mut [f32], winners: &mut [f32], challenger: f32, values: &[f32]) {
-    let values = &values[..y.len()];
-    let winners = &mut winners[..y.len()];
-    for i in 0..y.len() {
-        let wins = (winners[i] == NOBODY) | (values[i] > y[i]) | values[i].is_nan();
-        y[i] = if wins { values[i] } else { y[i] };
-        winners[i] = if wins { challenger } else { winners[i] };
-    }
-}
-
-/// The largest values of the windows of a plane, and where in their windows they stand.
+/// The largest values of the windows of a plane, and where in their windows they stand: as runs that go on over the ends of rows
+/// of the result.
 struct Largest<'a> {
-    window: &'a Window,
-    x: &'a [f32],
-    sorted: &'a mut [f32],
-    /// Places as f32, so that the compiler can keep values and places in lanes of one width.
-    places: &'a mut [f32],
-    y: &'a mut [f32],
-    winners: &'a mut [u8],
+    /// The copies of the plane.
+    copies: &'a [f32],
+    /// Where the run of each place of the windows begins.
+    starts: &'a [usize],
+    /// The first place of each window within the plane. Places are f32, so that the compiler can keep values and places in
+    /// lanes of one width.
+    firsts: &'a [[f32; LANES]],
+    values: &'a mut [[f32; LANES]],
+    places: &'a mut [[f32; LANES]],
 }
 
 impl Loop for Largest<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let Largest { window, x, sorted, places, y, winners } = self;
-        let width = places.len();
-        window.sort(x, sorted);
-        let rows = y.chunks_exact_mut(width).zip(winners.chunks_exact_mut(width));
-        for (row, (y, winners)) in rows.enumerate() {
-            window.largest(sorted, row, y, places);
-            for i in 0..width {
-                winners[i] = places[i] as i32 as u8;
+        let Largest { copies, starts, firsts, values, places } = self;
+        for (vector, (values, places)) in values.iter_mut().zip(places).enumerate() {
+            let (mut largest, mut winners) = ([f32::NEG_INFINITY; LANES], firsts[vector]);
+            for (place, start) in starts.iter().enumerate() {
+                let mut challengers = [f32::NEG_INFINITY; LANES];
+                let here = &copies[start + vector * LANES..];
+                match here.first_chunk::<LANES>() {
+                    Some(here) => challengers = *here,
+                    None => challengers[..here.len()].copy_from_slice(here),
+                }
+                for l in 0..LANES {
+                    // NaN is larger than any number.
+                    let wins = (challengers[l] > largest[l]) | challengers[l].is_nan();
+                    largest[l] = if wins { challengers[l] } else { largest[l] };
+                    winners[l] = if wins { place as f32 } else { winners[l] };
+                }
             }
+            (*values, *places) = (largest, winners);
         }
     }
 }
@@ -202,16 +160,34 @@ pub fn forward(window: &Window, x: &[f32]) -> (Vec<f32>, Vec<u8>) {
     let (plane, out_width) = (window.height * window.width, window.out_width());
     let out_plane = window.out_height() * out_width;
     let planes = x.len() / plane;
+    let shifts = window.shifts();
+    let (starts, columns) = (shifts.starts(1), shifts.columns);
+    let mut firsts = vec![[0.0; LANES]; shifts.run().div_ceil(LANES)];
+    for (at, first) in firsts.as_flattened_mut().iter_mut().enumerate() {
+        *first = window.first(at / columns, at % columns) as f32;
+    }
     let (mut y, mut winners) = (vec![0.0; planes * out_plane], vec![0; planes * out_plane]);
-    y.par_chunks_mut(out_plane).zip(winners.par_chunks_mut(out_plane)).zip(x.par_chunks(plane)).for_each(
-        |((y, winners), x)| {
-            let sorted = window.height * window.width.next_multiple_of(window.stride);
-            scratch::with(sorted + out_width, |buffer| {
-                let (sorted, places) = buffer.split_at_mut(sorted);
-                run_at(Level::in_use(), Largest { window, x, sorted, places, y, winners });
+    let of_plane = |((y, winners), x): ((&mut [f32], &mut [u8]), &[f32])| {
+        shifts.with(x, |copies| {
+            scratch::with(2 * firsts.len() * LANES, |buffer| {
+                let (values, places) = buffer.as_chunks_mut().0.split_at_mut(firsts.len());
+                let (starts, firsts) = (&*starts, &*firsts);
+                run_at(Level::in_use(), Largest { copies, starts, firsts, values, places });
+                for (y, values) in y.chunks_exact_mut(out_width).zip(values.as_flattened().chunks(columns)) {
+                    y.copy_from_slice(&values[..out_width]);
+                }
+                for (winners, places) in
+                    winners.chunks_exact_mut(out_width).zip(places.as_flattened().chunks(columns))
+                {
+                    winners.iter_mut().zip(places).for_each(|(winner, place)| *winner = *place as i32 as u8);
+                }
             });
-        },
-    );
+        });
+    };
+    y.par_chunks_mut(out_plane)
+        .zip(winners.par_chunks_mut(out_plane))
+        .zip(x.par_chunks(plane))
+        .for_each(of_plane);
     (y, winners)
 }
 

@@ -1,5 +1,5 @@
-//! Copies of planes in which each tap of a convolution's filters reads one run of values: with zeros around them, and
-//! with a stride S as S x S planes, one for each remainder of row and column.
+//! Copies of planes in which each tap of a convolution's filters reads one run of values: with zeros or another value around them,
+//! and with a stride S as S x S planes, one for each remainder of row and column.
 
 use super::lanes::{LANES, vectorize};
 use super::scratch;
@@ -11,7 +11,7 @@ const PIECE: usize = 4;
 pub struct Shifts {
     kernel: usize,
     stride: usize,
-    /// Zeros (or, if negative, values left out) before the first value of a row and of a column.
+    /// Values around the planes (or, if negative, values left out) before the first value of a row and of a column.
     before: isize,
     /// Rows and columns of the planes read.
     pub from: (usize, usize),
@@ -21,6 +21,8 @@ pub struct Shifts {
     rows: usize,
     /// Columns of a copy.
     pub columns: usize,
+    /// What lies around the planes.
+    around: f32,
 }
 
 impl Shifts {
@@ -33,7 +35,12 @@ impl Shifts {
         to: (usize, usize),
     ) -> Shifts {
         let reach = (kernel - 1) / stride;
-        Shifts { kernel, stride, before, from, to, rows: to.0 + reach, columns: to.1 + reach }
+        Shifts { kernel, stride, before, from, to, rows: to.0 + reach, columns: to.1 + reach, around: 0.0 }
+    }
+
+    /// The same with another value around the planes.
+    pub fn surrounded_by(self, around: f32) -> Shifts {
+        Shifts { around, ..self }
     }
 
     /// Remainders of rows, and of columns, that some tap reads.
@@ -125,8 +132,8 @@ impl Shifts {
         let (height, width) = self.from;
         let (inside_rows, inside) =
             (inside(first_row, height, self.rows), inside(first, width, self.columns));
-        // One call for all zeros, which lie between the rows as well.
-        to.fill(0.0);
+        // One call for all that lies around, between the rows as well.
+        to.fill(self.around);
         if inside.is_empty() {
             return;
         }
@@ -136,12 +143,7 @@ impl Shifts {
             let to = &mut to[r * self.columns..][inside.clone()];
             match self.stride {
                 1 => copy_row(&from[..to.len()], to),
-                2 => {
-                    // All but perhaps the last value come in pairs of which the first counts.
-                    let (pairs, last) = from.as_chunks::<2>();
-                    let values = pairs.iter().map(|pair| pair[0]).chain(last.iter().copied());
-                    to.iter_mut().zip(values).for_each(|(to, value)| *to = value);
-                }
+                2 => copy_every_other(from, to),
                 stride => {
                     to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, value)| *to = *value);
                 }
@@ -160,5 +162,21 @@ pub fn copy_row(from: &[f32], to: &mut [f32]) {
     match (to.last_chunk_mut::<PIECE>(), from.last_chunk::<PIECE>()) {
         (Some(to), Some(from)) => *to = *from,
         _ => to.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
+    }
+}
+
+/// Copies every other value of a row, from the first on, a few at a time.
+#[inline(always)]
+fn copy_every_other(from: &[f32], to: &mut [f32]) {
+    const SOURCE: usize = 2 * PIECE - 1;
+    for (piece, to) in to.chunks_mut(PIECE).enumerate() {
+        let from = &from[2 * PIECE * piece..];
+        if to.len() == PIECE && from.len() >= SOURCE {
+            for i in 0..PIECE {
+                to[i] = from[2 * i];
+            }
+        } else {
+            to.iter_mut().zip(from.iter().step_by(2)).for_each(|(to, from)| *to = *from);
+        }
     }
 }
