@@ -131,7 +131,7 @@ impl Kernels<Cpu> for Fused {
         let prepared = (Rounding::Careful, Level::in_use());
         let prepared = convolution::Prepared::new(&geometry, values(filters), prepared);
         let measure =
-            |_: usize, y: &mut [f32]| y.chunks_exact(geometry.out_space()).map(norm::powers).collect();
+            |_: usize, y: &mut [f32]| y.chunks_exact(geometry.out_space()).map(sums::powers).collect();
         let (y, powers): (_, Vec<Vec<_>>) =
             convolution::forward(&geometry, values(&x), &prepared, finish, &measure);
         let moments = norm::moments(&powers.concat(), O, batch * geometry.out_space());

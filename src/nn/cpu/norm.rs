@@ -11,11 +11,6 @@ use super::lanes::vectorize;
 use super::sums::sums;
 use crate::nn::kernels::Moments;
 
-/// The sum of the values of a part of a channel, and that of their squares.
-pub fn powers(x: &[f32]) -> [f64; 2] {
-    sums(x, x)
-}
-
 /// Mean and biased variance of each channel of `count` values, from the powers of its part of each sample.
 pub fn moments(powers: &[[f64; 2]], channels: usize, count: usize) -> Moments {
     let totals = totals(powers, channels);
