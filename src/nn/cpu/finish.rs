@@ -17,8 +17,8 @@ pub trait Finish: Sync {
     /// Stores what has become of a value.
     fn keep(place: &mut Self::Place, value: f32);
 
-    /// Where values go that are stored as they are.
-    fn places(_: &mut [Self::Place]) -> Option<Places<'_>> {
+    /// The same for a tile whose rows are channels from this one on, if a tile can do it.
+    fn places<'a>(&'a self, _channel: usize, _places: &'a mut [Self::Place]) -> Option<Places<'a>> {
         None
     }
 
@@ -63,7 +63,7 @@ impl Finish for Output<'_> {
 pub struct Activated<'a> {
     /// One per channel.
     pub bias: &'a [f32],
-    /// The factor for negative values.
+    /// The factor for negative values, at most 1.
     pub negative_slope: f32,
 }
 
@@ -79,6 +79,12 @@ impl Finish for Activated<'_> {
     #[inline(always)]
     fn keep(place: &mut MaybeUninit<f32>, value: f32) {
         place.write(value);
+    }
+
+    #[inline(always)]
+    fn places<'a>(&'a self, channel: usize, places: &'a mut [MaybeUninit<f32>]) -> Option<Places<'a>> {
+        let bias = self.bias[channel..].first_chunk()?;
+        Some(Places::Activate { places, bias, negative_slope: &self.negative_slope })
     }
 }
 
@@ -99,7 +105,7 @@ impl Finish for Added {
     }
 
     #[inline(always)]
-    fn places(places: &mut [f32]) -> Option<Places<'_>> {
+    fn places<'a>(&'a self, _: usize, places: &'a mut [f32]) -> Option<Places<'a>> {
         Some(Places::Add(places))
     }
 }
@@ -121,7 +127,7 @@ impl Finish for Fresh {
     }
 
     #[inline(always)]
-    fn places(places: &mut [MaybeUninit<f32>]) -> Option<Places<'_>> {
+    fn places<'a>(&'a self, _: usize, places: &'a mut [MaybeUninit<f32>]) -> Option<Places<'a>> {
         Some(Places::Write(places))
     }
 }
@@ -143,7 +149,7 @@ impl Finish for Stored {
     }
 
     #[inline(always)]
-    fn places(places: &mut [f32]) -> Option<Places<'_>> {
+    fn places<'a>(&'a self, _: usize, places: &'a mut [f32]) -> Option<Places<'a>> {
         Some(Places::over(places))
     }
 }

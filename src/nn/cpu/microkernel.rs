@@ -6,6 +6,8 @@
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
+use super::elementwise::activate;
+
 /// Rows of a tile. The networks' numbers of channels are multiples of it, down to those of a group.
 pub const ROWS: usize = 4;
 
@@ -18,6 +20,15 @@ pub enum Places<'a> {
     Write(&'a mut [MaybeUninit<f32>]),
     /// They are added to what is there.
     Add(&'a mut [f32]),
+    /// They are written after bias and activation.
+    Activate {
+        /// Where.
+        places: &'a mut [MaybeUninit<f32>],
+        /// One for each row.
+        bias: &'a [f32; ROWS],
+        /// The factor for negative values, at most 1. Borrowed, because a place as long as those beside it is read without delay.
+        negative_slope: &'a f32,
+    },
 }
 
 impl Places<'_> {
@@ -36,11 +47,17 @@ pub struct Target<'a> {
     pub step: usize,
 }
 
+/// The rows of a tile.
+fn rows<P>(places: &mut [P], step: usize, columns: usize) -> impl Iterator<Item = &mut [P]> {
+    assert!((ROWS - 1) * step + columns <= places.len(), "a tile fits");
+    places.chunks_mut(step).map(move |row| &mut row[..columns])
+}
+
 /// A tile with vectors of the architecture, and how the sums of a block are added to those before.
 #[cfg(target_arch = "x86_64")]
 macro_rules! tile {
     ($name:ident, $add_all:ident, $keep:ident, $features:literal, $lanes:literal lanes of $vector:ident,
-     $zero:ident, $load:ident, $splat:ident, $fma:ident, $add:ident, $store:ident) => {
+     $zero:ident, $load:ident, $splat:ident, $fma:ident, $add:ident, $mul:ident, $max:ident, $store:ident) => {
         /// Sums the products of the columns of a panel (columns, ROWS) with as many rows of b, `block` of them at a time.
         ///
         /// # Safety
@@ -91,17 +108,43 @@ macro_rules! tile {
         #[inline]
         #[target_feature(enable = $features)]
         fn $keep<const VECTORS: usize>(totals: [[$vector; VECTORS]; ROWS], to: Target<'_>) {
-            let (places, len, is_added) = match to.places {
-                Places::Write(places) => (places.as_mut_ptr().cast::<f32>(), places.len(), false),
-                Places::Add(places) => (places.as_mut_ptr(), places.len(), true),
-            };
-            assert!((ROWS - 1) * to.step + VECTORS * $lanes <= len, "a tile fits");
-            for (row, totals) in totals.into_iter().enumerate() {
-                for (vector, total) in totals.into_iter().enumerate() {
-                    // SAFETY: the tile fits, and what is added to has been written.
-                    unsafe {
-                        let place = places.add(row * to.step + vector * $lanes);
-                        $store(place, if is_added { $add($load(place), total) } else { total });
+            let Target { places, step } = to;
+            let fits = |len: usize| assert!((ROWS - 1) * step + VECTORS * $lanes <= len, "a tile fits");
+            match places {
+                Places::Write(places) => {
+                    fits(places.len());
+                    let first = places.as_mut_ptr().cast::<f32>();
+                    for (row, totals) in totals.into_iter().enumerate() {
+                        for (vector, total) in totals.into_iter().enumerate() {
+                            // SAFETY: the tile fits.
+                            unsafe { $store(first.add(row * step + vector * $lanes), total) };
+                        }
+                    }
+                }
+                Places::Add(places) => {
+                    fits(places.len());
+                    let first = places.as_mut_ptr();
+                    for (row, totals) in totals.into_iter().enumerate() {
+                        for (vector, total) in totals.into_iter().enumerate() {
+                            // SAFETY: as above.
+                            unsafe {
+                                let place = first.add(row * step + vector * $lanes);
+                                $store(place, $add($load(place), total));
+                            }
+                        }
+                    }
+                }
+                Places::Activate { places, bias, negative_slope } => {
+                    fits(places.len());
+                    let first = places.as_mut_ptr().cast::<f32>();
+                    for (row, totals) in totals.into_iter().enumerate() {
+                        for (vector, total) in totals.into_iter().enumerate() {
+                            let sum = $add(total, $splat(bias[row]));
+                            // The larger one, because the factor is at most 1; NaN if one is.
+                            let activated = $max(sum, $mul(sum, $splat(*negative_slope)));
+                            // SAFETY: as above.
+                            unsafe { $store(first.add(row * step + vector * $lanes), activated) };
+                        }
                     }
                 }
             }
@@ -112,12 +155,12 @@ macro_rules! tile {
 #[cfg(target_arch = "x86_64")]
 tile!(
     avx512, add_16, keep_16, "avx512f", 16 lanes of __m512, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps,
-    _mm512_fmadd_ps, _mm512_add_ps, _mm512_storeu_ps
+    _mm512_fmadd_ps, _mm512_add_ps, _mm512_mul_ps, _mm512_max_ps, _mm512_storeu_ps
 );
 #[cfg(target_arch = "x86_64")]
 tile!(
     avx2_two, add_8, keep_8, "avx2,fma", 8 lanes of __m256, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_set1_ps,
-    _mm256_fmadd_ps, _mm256_add_ps, _mm256_storeu_ps
+    _mm256_fmadd_ps, _mm256_add_ps, _mm256_mul_ps, _mm256_max_ps, _mm256_storeu_ps
 );
 
 /// The same for a tile of three vectors. Its twelve sums, three vectors and one factor fill the sixteen registers just so;
@@ -212,16 +255,24 @@ pub fn plain<const VECTORS: usize>(panel: &[f32], b: &[f32], starts: &[usize], b
             .zip(sums)
             .for_each(|(total, sum)| *total += sum);
     }
-    let rows = totals.iter().map(|totals| totals.as_flattened());
-    match to.places {
+    let Target { places, step } = to;
+    let totals = totals.iter().map(|totals| totals.as_flattened());
+    match places {
         Places::Write(places) => {
-            for (places, totals) in places.chunks_mut(to.step).zip(rows) {
-                places[..totals.len()].write_copy_of_slice(totals);
+            for (row, totals) in rows(places, step, 4 * VECTORS).zip(totals) {
+                row.write_copy_of_slice(totals);
             }
         }
         Places::Add(places) => {
-            for (places, totals) in places.chunks_mut(to.step).zip(rows) {
-                places[..totals.len()].iter_mut().zip(totals).for_each(|(place, total)| *place += total);
+            for (row, totals) in rows(places, step, 4 * VECTORS).zip(totals) {
+                row.iter_mut().zip(totals).for_each(|(place, total)| *place += total);
+            }
+        }
+        Places::Activate { places, bias, negative_slope } => {
+            for ((row, totals), bias) in rows(places, step, 4 * VECTORS).zip(totals).zip(bias) {
+                for (place, total) in row.iter_mut().zip(totals) {
+                    place.write(activate(total + bias, *negative_slope));
+                }
             }
         }
     }

@@ -193,9 +193,10 @@ impl<F: Finish> Sweep<'_, F> {
                 (at..at + count).step_by(LINE).for_each(|column| prefetch(out, row * step + column));
             }
             let is_whole = rows.len() == ROWS && count == columns;
-            match is_whole.then(|| F::places(&mut out[at..])).flatten() {
+            let places = is_whole.then(|| self.finish.places(self.first + rows.start, &mut out[at..]));
+            match places.flatten() {
                 // Nothing is added twice.
-                Some(places) if done == at || matches!(places, Places::Write(_)) => {
+                Some(places) if done == at || !matches!(places, Places::Add(_)) => {
                     tile(values, b, starts, self.block, Target { places, step });
                 }
                 _ => {
@@ -243,7 +244,7 @@ impl<F: Finish> Sweep<'_, F> {
 mod tests {
     use std::mem::MaybeUninit;
 
-    use super::super::finish::{Added, Output, Stored};
+    use super::super::finish::{Activated, Added, Output, Stored};
     use super::*;
     use crate::dataset::random::{Purpose, Stream};
 
@@ -272,9 +273,15 @@ mod tests {
                 let finish = Output { bias: Some(&bias), negative_slope: 0.5, map: None };
                 let mut activated = vec![MaybeUninit::new(9.0); rows * step];
                 multiply(&packed, b, rounding, &mut activated, step, (2, &finish));
-                // SAFETY: all of them had values before.
-                let activated: Vec<f32> =
-                    activated.iter().map(|value| unsafe { value.assume_init() }).collect();
+                let numbers = |places: Vec<MaybeUninit<f32>>| -> Vec<f32> {
+                    // SAFETY: all of them had values before.
+                    places.iter().map(|value| unsafe { value.assume_init() }).collect()
+                };
+                let activated = numbers(activated);
+                let finish = Activated { bias: &bias, negative_slope: 0.5 };
+                let mut in_fewer_steps = vec![MaybeUninit::new(9.0); rows * step];
+                multiply(&packed, b, rounding, &mut in_fewer_steps, step, (2, &finish));
+                assert_eq!(numbers(in_fewer_steps), activated, "{level:?} {width}");
                 let mut sums = vec![9.0; rows * step];
                 multiply(&packed, b, rounding, &mut sums, step, (0, &Added));
                 for (i, ((out, activated), sum)) in out.iter().zip(&activated).zip(&sums).enumerate() {
