@@ -17,7 +17,7 @@ pub trait Finish: Sync {
     /// Stores what has become of a value.
     fn keep(place: &mut Self::Place, value: f32);
 
-    /// The same for a tile whose rows are channels from this one on, if a tile can do it.
+    /// How a whole tile does both with its sums, if it can; its rows are channels from this one on.
     fn places<'a>(&'a self, _channel: usize, _places: &'a mut [Self::Place]) -> Option<Places<'a>> {
         None
     }
@@ -63,7 +63,7 @@ impl Finish for Output<'_> {
 pub struct Activated<'a> {
     /// One per channel.
     pub bias: &'a [f32],
-    /// The factor for negative values, at most 1.
+    /// The factor for negative values.
     pub negative_slope: f32,
 }
 

@@ -26,7 +26,7 @@ pub enum Places<'a> {
         places: &'a mut [MaybeUninit<f32>],
         /// One for each row.
         bias: &'a [f32; ROWS],
-        /// The factor for negative values, at most 1. Borrowed, because a place as long as those beside it is read without delay.
+        /// The factor for negative values. Borrowed, because a place as long as those beside it is read without delay.
         negative_slope: &'a f32,
     },
 }
@@ -57,7 +57,7 @@ fn rows<P>(places: &mut [P], step: usize, columns: usize) -> impl Iterator<Item 
 #[cfg(target_arch = "x86_64")]
 macro_rules! tile {
     ($name:ident, $add_all:ident, $keep:ident, $features:literal, $lanes:literal lanes of $vector:ident,
-     $zero:ident, $load:ident, $splat:ident, $fma:ident, $add:ident, $mul:ident, $max:ident, $store:ident) => {
+     $zero:ident, $load:ident, $splat:ident, $fma:ident, $add:ident, $activate:ident, $store:ident) => {
         /// Sums the products of the columns of a panel (columns, ROWS) with as many rows of b, `block` of them at a time.
         ///
         /// # Safety
@@ -140,8 +140,7 @@ macro_rules! tile {
                     for (row, totals) in totals.into_iter().enumerate() {
                         for (vector, total) in totals.into_iter().enumerate() {
                             let sum = $add(total, $splat(bias[row]));
-                            // The larger one, because the factor is at most 1; NaN if one is.
-                            let activated = $max(sum, $mul(sum, $splat(*negative_slope)));
+                            let activated = $activate(sum, $splat(*negative_slope));
                             // SAFETY: as above.
                             unsafe { $store(first.add(row * step + vector * $lanes), activated) };
                         }
@@ -155,13 +154,31 @@ macro_rules! tile {
 #[cfg(target_arch = "x86_64")]
 tile!(
     avx512, add_16, keep_16, "avx512f", 16 lanes of __m512, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps,
-    _mm512_fmadd_ps, _mm512_add_ps, _mm512_mul_ps, _mm512_max_ps, _mm512_storeu_ps
+    _mm512_fmadd_ps, _mm512_add_ps, activate_16, _mm512_storeu_ps
 );
 #[cfg(target_arch = "x86_64")]
 tile!(
     avx2_two, add_8, keep_8, "avx2,fma", 8 lanes of __m256, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_set1_ps,
-    _mm256_fmadd_ps, _mm256_add_ps, _mm256_mul_ps, _mm256_max_ps, _mm256_storeu_ps
+    _mm256_fmadd_ps, _mm256_add_ps, activate_8, _mm256_storeu_ps
 );
+
+/// [`activate`], with infinities and NaN.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn activate_16(x: __m512, negative_slope: __m512) -> __m512 {
+    let positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps());
+    _mm512_mask_mul_ps(x, !positive, x, negative_slope)
+}
+
+/// As above.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn activate_8(x: __m256, negative_slope: __m256) -> __m256 {
+    let positive = _mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps());
+    _mm256_blendv_ps(_mm256_mul_ps(x, negative_slope), x, positive)
+}
 
 /// The same for a tile of three vectors. Its twelve sums, three vectors and one factor fill the sixteen registers just so;
 /// the compiler would keep a sum in memory, which halves the speed.

@@ -244,6 +244,7 @@ impl<F: Finish> Sweep<'_, F> {
 mod tests {
     use std::mem::MaybeUninit;
 
+    use super::super::elementwise::activate;
     use super::super::finish::{Activated, Added, Output, Stored};
     use super::*;
     use crate::dataset::random::{Purpose, Stream};
@@ -299,6 +300,27 @@ mod tests {
                         "{level:?} {width}: {i}"
                     );
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_tile_activates_like_a_single_value() {
+        let bias = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -1.5];
+        let b = Rows { values: &numbers(48, 1), starts: &[0], width: 48 };
+        for (level, negative_slope) in Level::here().flat_map(|level| [(level, 0.0), (level, 0.1)]) {
+            let packed = Packed::new(Matrix::new(&[1.0; 4], 4, 1), level);
+            let mut out = [MaybeUninit::new(9.0f32); 4 * 48];
+            let finish = Activated { bias: &bias, negative_slope };
+            multiply(&packed, b, Rounding::Plain, &mut out, 48, (0, &finish));
+            for (i, out) in out.iter().enumerate() {
+                let expected = activate(b.values[i % 48] + bias[i / 48], negative_slope);
+                // SAFETY: it had a value before.
+                let out = unsafe { out.assume_init() };
+                assert!(
+                    out.to_bits() == expected.to_bits() || out.is_nan() && expected.is_nan(),
+                    "{level:?} {i}"
+                );
             }
         }
     }

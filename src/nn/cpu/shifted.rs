@@ -55,7 +55,7 @@ pub fn forward<T: Send>(
     let pass = Pass { shifts: &shifts, starts, channels: g.channels, filters, rounding, finish: &finish };
     match finish {
         Output { bias: None, negative_slope: 1.0, map: None } => pass.with(&Fresh).run(x, y, then),
-        Output { bias: Some(bias), negative_slope, map: None } if negative_slope <= 1.0 => {
+        Output { bias: Some(bias), negative_slope, map: None } => {
             pass.with(&Activated { bias, negative_slope }).run(x, y, then)
         }
         Output { .. } => pass.run(x, y, then),
