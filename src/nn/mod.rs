@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod agreement_tests;
 mod architecture;
+mod awake;
 mod batch;
 mod classifier;
 #[cfg(any(test, feature = "cuda"))]

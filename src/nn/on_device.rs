@@ -5,6 +5,7 @@ use dfdx::prelude::*;
 use rayon::prelude::*;
 
 use super::architecture::{Activation, Architecture, Network};
+use super::awake::awake;
 use super::batch::Batch;
 use super::classifier::{StepOptions, StepResult, Trainable};
 use super::cpu::Fused;
@@ -155,8 +156,7 @@ impl<M: Layers<D>, D: Device<f32>> Trained for OnDevice<M, D> {
     }
 }
 
-/// A network on the processor, in threads of the pool: any other thread each loop over the cores would put to sleep and wake
-/// again, some hundred times in a step.
+/// A network on the processor.
 struct OnCores<M>(OnDevice<M, Cpu>);
 
 impl<M: Layers<Cpu> + Send + Sync> Trained for OnCores<M> {
@@ -167,7 +167,7 @@ impl<M: Layers<Cpu> + Send + Sync> Trained for OnCores<M> {
         options: &StepOptions,
         trainable: Trainable,
     ) -> Result<StepResult, Error> {
-        rayon::scope(|_| self.0.train_step(batch, optimizer, options, trainable))
+        awake(|| self.0.train_step(batch, optimizer, options, trainable))
     }
 
     fn logits(&self, batch: &Batch) -> Result<Vec<f32>, Error> {

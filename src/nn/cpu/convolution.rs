@@ -137,7 +137,7 @@ pub fn gradients<T: Send>(
 fn undo_activation(g: &Geometry, x: &[f32], dx: &mut [f32], negative_slope: f32) {
     if negative_slope != 1.0 {
         let samples = dx.par_chunks_mut(g.sample()).zip(x.par_chunks(g.sample()));
-        samples.for_each(|(dx, x)| elementwise::undo_activation(dx, x, negative_slope));
+        samples.with_max_len(1).for_each(|(dx, x)| elementwise::undo_activation(dx, x, negative_slope));
     }
 }
 
@@ -157,7 +157,7 @@ fn of_tiles<T: Send>(
     // SAFETY: every sample is written.
     let dy = unsafe {
         filled(x.len() / g.sample() * g.out_sample(), |dy| {
-            results = dy.par_chunks_mut(g.out_sample()).enumerate().map(fill).collect();
+            results = dy.par_chunks_mut(g.out_sample()).enumerate().with_max_len(1).map(fill).collect();
         })
     };
     match dx {

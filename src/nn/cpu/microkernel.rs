@@ -14,6 +14,27 @@ pub const ROWS: usize = 4;
 /// Columns of the widest tile: three vectors of sixteen values.
 pub const COLUMNS: usize = 48;
 
+/// The rows of b that a tile reads.
+pub struct Source<'a> {
+    /// Where all of them lie.
+    pub values: &'a [f32],
+    /// Where each begins.
+    pub starts: &'a [usize],
+    /// Where the tile copies what it reads of them, one row after the other, for the tiles that come after it.
+    pub copies: Option<&'a mut [f32]>,
+}
+
+impl<'a> Source<'a> {
+    /// Makes the copies before the tile is computed.
+    fn copy(self, columns: usize) -> (&'a [f32], &'a [usize]) {
+        let Source { values, starts, copies } = self;
+        for (copy, start) in copies.unwrap_or_default().chunks_exact_mut(columns).zip(starts) {
+            copy.copy_from_slice(&values[*start..][..columns]);
+        }
+        (values, starts)
+    }
+}
+
 /// What becomes of the sums of a tile.
 pub enum Places<'a> {
     /// They are written.
@@ -56,7 +77,7 @@ fn rows<P>(places: &mut [P], step: usize, columns: usize) -> impl Iterator<Item 
 /// A tile with vectors of the architecture, and how the sums of a block are added to those before.
 #[cfg(target_arch = "x86_64")]
 macro_rules! tile {
-    ($name:ident, $add_all:ident, $keep:ident, $features:literal, $lanes:literal lanes of $vector:ident,
+    ($name:ident, $sum:ident, $add_all:ident, $keep:ident, $features:literal, $lanes:literal lanes of $vector:ident,
      $zero:ident, $load:ident, $splat:ident, $fma:ident, $add:ident, $activate:ident, $store:ident) => {
         /// Sums the products of the columns of a panel (columns, ROWS) with as many rows of b, `block` of them at a time.
         ///
@@ -67,11 +88,31 @@ macro_rules! tile {
         #[target_feature(enable = $features)]
         pub unsafe fn $name<const VECTORS: usize>(
             panel: &[f32],
-            b: &[f32],
-            starts: &[usize],
+            b: Source<'_>,
             block: usize,
             to: Target<'_>,
         ) {
+            let Source { values, starts, copies } = b;
+            let totals = match copies {
+                // SAFETY: as the caller promises.
+                None => unsafe { $sum::<VECTORS, false>(panel, (values, starts), &mut [], block) },
+                // SAFETY: as above.
+                Some(copies) => unsafe { $sum::<VECTORS, true>(panel, (values, starts), copies, block) },
+            };
+            $keep(totals, to);
+        }
+
+        /// # Safety
+        /// As above.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn $sum<const VECTORS: usize, const COPIES: bool>(
+            panel: &[f32],
+            (b, starts): (&[f32], &[usize]),
+            copies: &mut [f32],
+            block: usize,
+        ) -> [[$vector; VECTORS]; ROWS] {
+            let mut copies = copies.chunks_exact_mut(VECTORS * $lanes);
             let mut totals = [[$zero(); VECTORS]; ROWS];
             for (panel, starts) in panel.chunks(ROWS * block).zip(starts.chunks(block)) {
                 let mut sums = [[$zero(); VECTORS]; ROWS];
@@ -80,6 +121,12 @@ macro_rules! tile {
                         // SAFETY: these values lie there, as the caller promises.
                         unsafe { $load(b.as_ptr().add(start + v * $lanes)) }
                     });
+                    if COPIES && let Some(copy) = copies.next() {
+                        for v in 0..VECTORS {
+                            // SAFETY: the copy of a row is as long as a tile is wide.
+                            unsafe { $store(copy.as_mut_ptr().add(v * $lanes), row[v]) };
+                        }
+                    }
                     for (sums, factor) in sums.iter_mut().zip(factors) {
                         let factor = $splat(*factor);
                         for v in 0..VECTORS {
@@ -89,7 +136,7 @@ macro_rules! tile {
                 }
                 $add_all(&mut totals, sums);
             }
-            $keep(totals, to);
+            totals
         }
 
         #[inline]
@@ -153,12 +200,12 @@ macro_rules! tile {
 
 #[cfg(target_arch = "x86_64")]
 tile!(
-    avx512, add_16, keep_16, "avx512f", 16 lanes of __m512, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps,
+    avx512, sum_16, add_16, keep_16, "avx512f", 16 lanes of __m512, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps,
     _mm512_fmadd_ps, _mm512_add_ps, activate_16, _mm512_storeu_ps
 );
 #[cfg(target_arch = "x86_64")]
 tile!(
-    avx2_two, add_8, keep_8, "avx2,fma", 8 lanes of __m256, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_set1_ps,
+    avx2_two, sum_8, add_8, keep_8, "avx2,fma", 8 lanes of __m256, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_set1_ps,
     _mm256_fmadd_ps, _mm256_add_ps, activate_8, _mm256_storeu_ps
 );
 
@@ -188,7 +235,8 @@ fn activate_8(x: __m256, negative_slope: __m256) -> __m256 {
 #[cfg(target_arch = "x86_64")]
 #[inline(never)]
 #[target_feature(enable = "avx2,fma")]
-pub unsafe fn avx2_three(panel: &[f32], b: &[f32], starts: &[usize], block: usize, to: Target<'_>) {
+pub unsafe fn avx2_three(panel: &[f32], b: Source<'_>, block: usize, to: Target<'_>) {
+    let (b, starts) = b.copy(24);
     let mut totals = [[_mm256_setzero_ps(); 3]; ROWS];
     for (panel, starts) in panel.chunks(ROWS * block).zip(starts.chunks(block)) {
         // SAFETY: as the caller promises.
@@ -246,7 +294,8 @@ unsafe fn avx2_three_in_one_go(panel: &[f32], b: &[f32], starts: &[usize]) -> [[
 
 /// The same in plain loops, with vectors of four.
 #[inline(always)]
-pub fn plain<const VECTORS: usize>(panel: &[f32], b: &[f32], starts: &[usize], block: usize, to: Target<'_>) {
+pub fn plain<const VECTORS: usize>(panel: &[f32], b: Source<'_>, block: usize, to: Target<'_>) {
+    let (b, starts) = b.copy(4 * VECTORS);
     let mut totals = [[[0.0f32; 4]; VECTORS]; ROWS];
     for (panel, starts) in panel.chunks(ROWS * block).zip(starts.chunks(block)) {
         let mut sums = [[[0.0f32; 4]; VECTORS]; ROWS];

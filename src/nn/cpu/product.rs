@@ -6,10 +6,12 @@
 //!
 //! Each sum runs over i in order, whatever the tile, so that only the kind of instructions decides about its bits.
 
+use std::ops::Range;
+
 use super::finish::Finish;
 use super::level::{LINE, Level, prefetch};
 use super::matrix::Matrix;
-use super::microkernel::{COLUMNS, Places, ROWS, Target, plain};
+use super::microkernel::{COLUMNS, Places, ROWS, Source, Target, plain};
 #[cfg(target_arch = "x86_64")]
 use super::microkernel::{avx2_three, avx2_two, avx512};
 use super::scratch;
@@ -106,19 +108,6 @@ pub fn multiply<F: Finish>(
     }
 }
 
-/// Copies a part of a row, and zeros behind it; whole vectors without a call.
-#[inline(always)]
-fn copy<const LANES: usize>(row: &[f32], to: &mut [f32]) {
-    if row.len() == to.len() {
-        for (to, row) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(row.as_chunks::<LANES>().0) {
-            *to = *row;
-        }
-    } else {
-        to[..row.len()].copy_from_slice(row);
-        to[row.len()..].fill(0.0);
-    }
-}
-
 struct Sweep<'a, F: Finish> {
     a: &'a Packed,
     b: Rows<'a>,
@@ -131,15 +120,19 @@ struct Sweep<'a, F: Finish> {
 
 impl<F: Finish> Sweep<'_, F> {
     /// Stores the product in tiles of two and of three vectors of `LANES` values. A tile sums the products of a panel with rows
-    /// that begin in some values at some starts, some of them at a time.
+    /// of b, some of them at a time.
     #[inline(always)]
     fn run<const LANES: usize>(
         mut self,
-        two: impl Fn(&[f32], &[f32], &[usize], usize, Target<'_>),
-        three: impl Fn(&[f32], &[f32], &[usize], usize, Target<'_>),
+        two: impl Fn(&[f32], Source<'_>, usize, Target<'_>),
+        three: impl Fn(&[f32], Source<'_>, usize, Target<'_>),
     ) {
         let (depth, b) = (self.a.depth, self.b);
+        let panels = self.a.rows.div_ceil(ROWS);
         let lie_well = self.a.rows <= FEW_ROWS || b.are_one_stripe();
+        let tile = |columns: usize, panel: &[f32], b: Source<'_>, block: usize, to: Target<'_>| {
+            if columns == 2 * LANES { two(panel, b, block, to) } else { three(panel, b, block, to) }
+        };
         let mut done = 0;
         while done < b.width {
             // Four vectors are two tiles of two.
@@ -151,42 +144,50 @@ impl<F: Finish> Sweep<'_, F> {
             // The last tile begins early enough to be whole, and leaves what is stored already.
             let at = done.min(b.width.saturating_sub(columns));
             let count = columns.min(b.width - at);
+            let place = (at, done, count, columns);
+            let values = &b.values[at..];
             if count == columns && lie_well {
-                match vectors {
-                    2 => self.stripe((at, done), (count, columns), &b.values[at..], b.starts, &two),
-                    _ => self.stripe((at, done), (count, columns), &b.values[at..], b.starts, &three),
-                }
+                let source = Source { values, starts: b.starts, copies: None };
+                self.stripe(place, 0..panels, source, &tile);
             } else {
-                scratch::with(depth * columns, |values| {
-                    for (to, start) in values.chunks_exact_mut(columns).zip(b.starts) {
-                        (0..columns).step_by(LINE).for_each(|l| prefetch(b.values, start + at + columns + l));
-                        copy::<LANES>(&b.values[start + at..][..count], to);
-                    }
+                scratch::with(depth * columns, |copies| {
+                    let copied = if count == columns {
+                        // The first tile has time for it.
+                        let source = Source { values, starts: b.starts, copies: Some(copies) };
+                        self.stripe(place, 0..1, source, &tile);
+                        1
+                    } else {
+                        for (to, start) in copies.chunks_exact_mut(columns).zip(b.starts) {
+                            to[..count].copy_from_slice(&values[*start..][..count]);
+                            to[count..].fill(0.0);
+                        }
+                        0
+                    };
                     let starts: Vec<usize> = (0..depth).map(|i| i * columns).collect();
-                    match vectors {
-                        2 => self.stripe((at, done), (count, columns), values, &starts, &two),
-                        _ => self.stripe((at, done), (count, columns), values, &starts, &three),
-                    }
+                    let source = Source { values: copies, starts: &starts, copies: None };
+                    self.stripe(place, copied..panels, source, &tile);
                 });
             }
             done = at + count;
         }
     }
 
-    /// Stores the tiles of `count` columns at `at`, from column `done` on; they have `columns`.
+    /// Stores the tiles of some panels of a with `count` columns at `at`, from column `done` on; they have `columns`. Only one
+    /// of them may make copies.
     #[inline(always)]
     fn stripe(
         &mut self,
-        (at, done): (usize, usize),
-        (count, columns): (usize, usize),
-        b: &[f32],
-        starts: &[usize],
-        tile: &impl Fn(&[f32], &[f32], &[usize], usize, Target<'_>),
+        (at, done, count, columns): (usize, usize, usize, usize),
+        panels: Range<usize>,
+        mut b: Source<'_>,
+        tile: &impl Fn(usize, &[f32], Source<'_>, usize, Target<'_>),
     ) {
         let Packed { values, rows, depth, .. } = self.a;
         let step = self.step;
         let mut sums = [[0.0; COLUMNS]; ROWS];
-        for (panel, values) in values.chunks_exact(ROWS * depth).enumerate() {
+        for panel in panels {
+            let values = &values[panel * ROWS * depth..][..ROWS * depth];
+            let b = Source { copies: b.copies.take(), ..b };
             let rows = panel * ROWS..(*rows).min((panel + 1) * ROWS);
             let out = &mut self.out[rows.start * step..];
             for row in 0..rows.len() {
@@ -197,11 +198,11 @@ impl<F: Finish> Sweep<'_, F> {
             match places.flatten() {
                 // Nothing is added twice.
                 Some(places) if done == at || !matches!(places, Places::Add(_)) => {
-                    tile(values, b, starts, self.block, Target { places, step });
+                    tile(columns, values, b, self.block, Target { places, step });
                 }
                 _ => {
                     let places = Places::over(sums.as_flattened_mut());
-                    tile(values, b, starts, self.block, Target { places, step: COLUMNS });
+                    tile(columns, values, b, self.block, Target { places, step: COLUMNS });
                     for (row, values) in rows.zip(&sums) {
                         let store = self.finish.of(self.first + row);
                         let values = &values[done - at..count];
@@ -222,8 +223,8 @@ impl<F: Finish> Sweep<'_, F> {
     unsafe fn avx512(self) {
         // SAFETY: a tile's columns lie within the width.
         self.run::<16>(
-            |panel, b, starts, block, to| unsafe { avx512::<2>(panel, b, starts, block, to) },
-            |panel, b, starts, block, to| unsafe { avx512::<3>(panel, b, starts, block, to) },
+            |panel, b, block, to| unsafe { avx512::<2>(panel, b, block, to) },
+            |panel, b, block, to| unsafe { avx512::<3>(panel, b, block, to) },
         );
     }
 
@@ -234,8 +235,8 @@ impl<F: Finish> Sweep<'_, F> {
     unsafe fn avx2(self) {
         // SAFETY: a tile's columns lie within the width.
         self.run::<8>(
-            |panel, b, starts, block, to| unsafe { avx2_two::<2>(panel, b, starts, block, to) },
-            |panel, b, starts, block, to| unsafe { avx2_three(panel, b, starts, block, to) },
+            |panel, b, block, to| unsafe { avx2_two::<2>(panel, b, block, to) },
+            |panel, b, block, to| unsafe { avx2_three(panel, b, block, to) },
         );
     }
 }

@@ -16,7 +16,7 @@ use super::dots::{Strips, TILE_ROWS, add_dots, segments_together};
 use super::elementwise::sum_of;
 use super::finish::{Activated, Finish, Fresh, Output, Stored};
 use super::geometry::Geometry;
-use super::lanes::{LANES, vectorize};
+use super::lanes::{LANES, Lanes, Loop, run_at, vectorize};
 use super::level::Level;
 use super::matrix::Matrix;
 use super::product::{Packed, Rounding, Rows, multiply};
@@ -127,7 +127,7 @@ pub fn gradients<T: Send, P: Send>(
         (dw, seen)
     };
     let parts = x.par_chunks(samples * g.sample()).zip(dx.par_chunks_mut(samples * place));
-    let (dw, seen): (Vec<_>, Vec<_>) = parts.enumerate().map(part).unzip();
+    let (dw, seen): (Vec<_>, Vec<_>) = parts.enumerate().with_max_len(1).map(part).unzip();
     (sums.total(dw), seen.into_iter().flatten().collect())
 }
 
@@ -227,14 +227,30 @@ fn with_channels_together(values: &[f32], samples: usize, plane: usize, work: im
     let starts = equal_steps(sample / plane, samples * plane);
     scratch::with(values.len(), |together| {
         together.par_chunks_exact_mut(samples * plane).enumerate().for_each(|(channel, row)| {
-            vectorize(|| {
-                for (sample, row) in values.chunks_exact(sample).zip(row.chunks_exact_mut(plane)) {
-                    copy_row(&sample[channel * plane..][..plane], row);
-                }
-            });
+            run_at(
+                Level::in_use(),
+                CopyingChannel { values: &values[channel * plane..], sample, plane, row },
+            );
         });
         work(Strips { values: together, starts: &starts, step: 0 });
     });
+}
+
+/// Copies the planes of a channel that lie in some values, a sample's length apart, one after the other.
+struct CopyingChannel<'a> {
+    values: &'a [f32],
+    sample: usize,
+    plane: usize,
+    row: &'a mut [f32],
+}
+
+impl Loop for CopyingChannel<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        for (values, row) in self.values.chunks(self.sample).zip(self.row.chunks_exact_mut(self.plane)) {
+            copy_row(&values[..self.plane], row);
+        }
+    }
 }
 
 /// Where rows of equal length begin that follow each other.
@@ -274,6 +290,7 @@ impl<'a, F: Finish> Pass<'a, F> {
         let samples = y.par_chunks_mut(together * y_sample).zip(x.par_chunks(together * x_sample));
         samples
             .enumerate()
+            .with_max_len(1)
             .flat_map_iter(|(number, (y, x))| {
                 self.shifts.with(x, |planes| match together {
                     1 => self.run_one(planes, y),

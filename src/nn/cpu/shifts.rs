@@ -1,11 +1,9 @@
 //! Copies of planes in which each tap of a convolution's filters reads one run of values: with zeros or another value around them,
 //! and with a stride S as S x S planes, one for each remainder of row and column.
 
-use super::lanes::{LANES, vectorize};
+use super::lanes::{LANES, Lanes, Loop, run_at};
+use super::level::Level;
 use super::scratch;
-
-/// How many values of a row go together.
-const PIECE: usize = 4;
 
 /// How a kernel's taps find their inputs in copies of the planes.
 pub struct Shifts {
@@ -23,6 +21,16 @@ pub struct Shifts {
     pub columns: usize,
     /// What lies around the planes.
     around: f32,
+    /// One for each remainder of row and column.
+    parts: Vec<Part>,
+}
+
+/// The values of a plane with one remainder of row and column.
+struct Part {
+    /// Where the first of them lies in the plane, and in the copy.
+    first: (usize, usize),
+    /// How many rows there are of them, and how many in a row.
+    size: (usize, usize),
 }
 
 impl Shifts {
@@ -35,7 +43,25 @@ impl Shifts {
         to: (usize, usize),
     ) -> Shifts {
         let reach = (kernel - 1) / stride;
-        Shifts { kernel, stride, before, from, to, rows: to.0 + reach, columns: to.1 + reach, around: 0.0 }
+        let (rows, columns) = (to.0 + reach, to.1 + reach);
+        // The first place whose source lies in the plane, that source, and how many such places there are.
+        let inside = |remainder: usize, size: usize, places: usize| {
+            let source = |place: usize| (remainder + place * stride) as isize - before;
+            let mut inside = (0..places).filter(|&place| (0..size as isize).contains(&source(place)));
+            let first = inside.next()?;
+            Some((first, source(first) as usize, 1 + inside.count()))
+        };
+        let part = |row: usize, column: usize| {
+            let (row, source_row, rows) = inside(row, from.0, rows)?;
+            let (column, source_column, count) = inside(column, from.1, columns)?;
+            let first = (source_row * from.1 + source_column, row * columns + column);
+            Some(Part { first, size: (rows, count) })
+        };
+        let remainders = stride.min(kernel);
+        let parts = (0..remainders).flat_map(|row| (0..remainders).map(move |column| (row, column)));
+        let nothing = || Part { first: (0, 0), size: (0, 0) };
+        let parts = parts.map(|(row, column)| part(row, column).unwrap_or_else(nothing)).collect();
+        Shifts { kernel, stride, before, from, to, rows, columns, around: 0.0, parts }
     }
 
     /// The same with another value around the planes.
@@ -89,13 +115,7 @@ impl Shifts {
         let size = self.from.0 * self.from.1;
         let planes = x.len() / size;
         scratch::with(planes * self.plane() + LANES, |copies| {
-            let plane_copies = copies[..planes * self.plane()].chunks_exact_mut(self.plane());
-            for (plane, copies) in x.chunks_exact(size).zip(plane_copies) {
-                for (number, copy) in copies.chunks_exact_mut(self.rows * self.columns).enumerate() {
-                    let remainder = (number / self.remainders(), number % self.remainders());
-                    vectorize(|| self.copy(plane, remainder, copy));
-                }
-            }
+            run_at(Level::in_use(), Copying { shifts: self, x, copies });
             work(copies);
         });
     }
@@ -108,75 +128,99 @@ impl Shifts {
         }
         scratch::with(y.len() / (height * width) * self.run(), |runs| {
             runs.fill(0.0);
-            vectorize(|| {
-                for (run, y) in runs.chunks_exact_mut(self.run()).zip(y.chunks_exact(height * width)) {
-                    for (run, y) in run.chunks_mut(columns).zip(y.chunks_exact(width)) {
-                        copy_row(y, &mut run[..width]);
-                    }
-                }
-            });
+            run_at(Level::in_use(), CopyingRuns { shifts: self, y, runs });
             work(runs);
         });
     }
+}
 
-    /// Copies what lies at one remainder of row and column.
+/// Copies each part of each plane.
+struct Copying<'a> {
+    shifts: &'a Shifts,
+    x: &'a [f32],
+    copies: &'a mut [f32],
+}
+
+impl Loop for Copying<'_> {
     #[inline(always)]
-    fn copy(&self, plane: &[f32], (row, column): (usize, usize), to: &mut [f32]) {
-        // The source of a value at 0, and the values whose sources lie in the plane.
-        let source = |remainder: usize| remainder as isize - self.before;
-        let inside = |first: isize, size: usize, count: usize| {
-            let place = |source: isize| (source.max(0) as usize).div_ceil(self.stride).min(count);
-            place(-first)..place(size as isize - first)
-        };
-        let (first_row, first) = (source(row), source(column));
-        let (height, width) = self.from;
-        let (inside_rows, inside) =
-            (inside(first_row, height, self.rows), inside(first, width, self.columns));
-        // One call for all that lies around, between the rows as well.
-        to.fill(self.around);
-        if inside.is_empty() {
-            return;
-        }
-        for r in inside_rows {
-            let from = &plane[(first_row + (r * self.stride) as isize) as usize * width..][..width];
-            let from = &from[(first + (inside.start * self.stride) as isize) as usize..];
-            let to = &mut to[r * self.columns..][inside.clone()];
-            match self.stride {
-                1 => copy_row(&from[..to.len()], to),
-                2 => copy_every_other(from, to),
-                stride => {
-                    to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, value)| *to = *value);
+    fn run<L: Lanes>(self) {
+        let Shifts { stride, from: (height, width), rows, columns, around, ref parts, .. } = *self.shifts;
+        let mut copies = self.copies.chunks_exact_mut(rows * columns);
+        for plane in self.x.chunks_exact(height * width) {
+            for (Part { first, size }, to) in parts.iter().zip(&mut copies) {
+                // One call for all that lies around, between the rows as well.
+                to.fill(around);
+                for row in 0..size.0 {
+                    let from = &plane[first.0 + row * stride * width..];
+                    let to = &mut to[first.1 + row * columns..][..size.1];
+                    match stride {
+                        1 => copy_row(&from[..size.1], to),
+                        2 => copy_every_other(from, to),
+                        _ => {
+                            to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from)
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-/// Copies a short row to another of its length without a call: in pieces, of which the last may lie over the one before.
+/// Copies the rows of each plane of an output to where they stand in its run.
+struct CopyingRuns<'a> {
+    shifts: &'a Shifts,
+    y: &'a [f32],
+    runs: &'a mut [f32],
+}
+
+impl Loop for CopyingRuns<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Shifts { to: (height, width), columns, .. } = *self.shifts;
+        let runs = self.runs.chunks_exact_mut(self.shifts.run());
+        for (run, y) in runs.zip(self.y.chunks_exact(height * width)) {
+            for (run, y) in run.chunks_mut(columns).zip(y.chunks_exact(width)) {
+                copy_row(y, &mut run[..width]);
+            }
+        }
+    }
+}
+
+/// Copies a short row to another of its length without a call.
 #[inline(always)]
 pub fn copy_row(from: &[f32], to: &mut [f32]) {
     assert_eq!(from.len(), to.len(), "a row and its copy");
-    for (to, from) in to.as_chunks_mut::<PIECE>().0.iter_mut().zip(from.as_chunks::<PIECE>().0) {
-        *to = *from;
-    }
-    match (to.last_chunk_mut::<PIECE>(), from.last_chunk::<PIECE>()) {
-        (Some(to), Some(from)) => *to = *from,
+    match to.len() {
+        8.. => in_pieces::<8, 8>(from, to, |from| *from),
+        4.. => in_pieces::<4, 4>(from, to, |from| *from),
         _ => to.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
     }
 }
 
-/// Copies every other value of a row, from the first on, a few at a time.
+/// Copies every other of some values, from the first on, without a call.
 #[inline(always)]
 fn copy_every_other(from: &[f32], to: &mut [f32]) {
-    const SOURCE: usize = 2 * PIECE - 1;
-    for (piece, to) in to.chunks_mut(PIECE).enumerate() {
-        let from = &from[2 * PIECE * piece..];
-        if to.len() == PIECE && from.len() >= SOURCE {
-            for i in 0..PIECE {
-                to[i] = from[2 * i];
-            }
-        } else {
-            to.iter_mut().zip(from.iter().step_by(2)).for_each(|(to, from)| *to = *from);
-        }
+    match (from.get(..2 * to.len()), to.len()) {
+        (Some(from), 8..) => in_pieces::<16, 8>(from, to, |from| std::array::from_fn(|i| from[2 * i])),
+        (Some(from), 4..) => in_pieces::<8, 4>(from, to, |from| std::array::from_fn(|i| from[2 * i])),
+        // A few, or the last of a plane, which nothing follows that could be left out.
+        _ => to.iter_mut().zip(from.iter().step_by(2)).for_each(|(to, from)| *to = *from),
+    }
+}
+
+/// Makes values in pieces, of which the last may lie over the one before.
+#[inline(always)]
+fn in_pieces<const FROM: usize, const TO: usize>(
+    from: &[f32],
+    to: &mut [f32],
+    make: impl Fn(&[f32; FROM]) -> [f32; TO],
+) {
+    for (to, from) in to.as_chunks_mut().0.iter_mut().zip(from.as_chunks().0) {
+        *to = make(from);
+    }
+    if !to.len().is_multiple_of(TO)
+        && let (Some(to), Some(from)) = (to.last_chunk_mut(), from.last_chunk())
+    {
+        *to = make(from);
     }
 }

@@ -158,6 +158,7 @@ impl<F: Finish, Then> Pass<F, Then> {
         let samples = y.par_chunks_mut(together * outputs * to).zip(x.par_chunks(together * inputs * from));
         samples
             .enumerate()
+            .with_max_len(1)
             .flat_map_iter(|(number, (y, x))| {
                 let tiles = self.planes.tiles::<M>(y.len() / (outputs * to));
                 let reading = Striped::new(&tiles, inputs, points);
