@@ -83,24 +83,23 @@ pub fn rescale(
     assert_eq!(x.len(), batch * factor.len() * space, "whole maps");
     assert!(more.is_none_or(|more| more.len() == x.len()), "maps of one size");
     let fill = |y: &mut [MaybeUninit<f32>]| {
-        y.par_chunks_mut(space).zip(x.par_chunks(space)).enumerate().with_max_len(factor.len()).for_each(
-            |(plane, (y, x))| {
-                let (factor, offset) = (factor[plane % factor.len()], offset[plane % offset.len()]);
-                let more = more.map(|more| &more[plane * space..][..space]);
-                vectorize(move || match more {
-                    None => {
-                        for (y, x) in y.iter_mut().zip(x) {
-                            y.write(activate(factor * x + offset, negative_slope));
-                        }
+        let planes = y.par_chunks_mut(space).zip(x.par_chunks(space)).enumerate();
+        planes.with_max_len(factor.len()).for_each(|(plane, (y, x))| {
+            let (factor, offset) = (factor[plane % factor.len()], offset[plane % offset.len()]);
+            let more = more.map(|more| &more[plane * space..][..space]);
+            vectorize(move || match more {
+                None => {
+                    for (y, x) in y.iter_mut().zip(x) {
+                        y.write(activate(factor * x + offset, negative_slope));
                     }
-                    Some(more) => {
-                        for ((y, x), more) in y.iter_mut().zip(x).zip(more) {
-                            y.write(activate(factor * x + offset + more, negative_slope));
-                        }
+                }
+                Some(more) => {
+                    for ((y, x), more) in y.iter_mut().zip(x).zip(more) {
+                        y.write(activate(factor * x + offset + more, negative_slope));
                     }
-                });
-            },
-        );
+                }
+            });
+        });
     };
     // SAFETY: x is as long as y, and falls into whole maps.
     unsafe { filled(x.len(), fill) }

@@ -52,8 +52,8 @@ impl Standardization {
     /// The sums that all three gradients need, from the gradient g before the activation.
     pub fn gradient_sums(&self, x: &[f32], gradient: &[f32], batch: usize) -> GradientSums {
         let space = x.len() / batch / self.factor.len();
-        let planes =
-            x.par_chunks(space).zip(gradient.par_chunks(space)).enumerate().with_max_len(self.factor.len());
+        let planes = x.par_chunks(space).zip(gradient.par_chunks(space)).enumerate();
+        let planes = planes.with_max_len(self.factor.len());
         let parts: Vec<[f64; 2]> =
             planes.map(|(plane, (x, gradient))| self.gradients(plane, sums(gradient, x))).collect();
         GradientSums(totals(&parts, self.factor.len()))

@@ -11,6 +11,9 @@ use super::level::Level;
 use super::scratch;
 use super::shifts::Shifts;
 
+/// How many planes one task takes.
+const TOGETHER: usize = 8;
+
 /// Windows of side `side`, `stride` apart, over planes with `padding` beyond each edge.
 #[derive(Debug, Clone, Copy)]
 pub struct Window {
@@ -187,7 +190,7 @@ pub fn forward(window: &Window, x: &[f32]) -> (Vec<f32>, Vec<u8>) {
     y.par_chunks_mut(out_plane)
         .zip(winners.par_chunks_mut(out_plane))
         .zip(x.par_chunks(plane))
-        .with_max_len(8)
+        .with_max_len(TOGETHER)
         .for_each(of_plane);
     (y, winners)
 }
@@ -201,7 +204,7 @@ pub fn input_gradient(window: &Window, winners: &[u8], dy: &[f32]) -> Vec<f32> {
         .collect();
     let fill = |dx: &mut [MaybeUninit<f32>]| {
         let planes = dx.par_chunks_mut(plane).zip(dy.par_chunks(out_plane));
-        planes.zip(winners.par_chunks(out_plane)).with_max_len(8).for_each(|((dx, dy), winners)| {
+        planes.zip(winners.par_chunks(out_plane)).with_max_len(TOGETHER).for_each(|((dx, dy), winners)| {
             let dx = zeroed(dx);
             let rows = dy.chunks_exact(out_width).zip(winners.chunks_exact(out_width));
             for (row, (dy, winners)) in rows.enumerate() {

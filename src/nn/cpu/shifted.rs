@@ -290,6 +290,7 @@ impl<'a, F: Finish> Pass<'a, F> {
         let samples = y.par_chunks_mut(together * y_sample).zip(x.par_chunks(together * x_sample));
         samples
             .enumerate()
+            // One by one, so that at the end no core waits long for another.
             .with_max_len(1)
             .flat_map_iter(|(number, (y, x))| {
                 self.shifts.with(x, |planes| match together {

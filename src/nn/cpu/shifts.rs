@@ -156,9 +156,7 @@ impl Loop for Copying<'_> {
                     match stride {
                         1 => copy_row(&from[..size.1], to),
                         2 => copy_every_other(from, to),
-                        _ => {
-                            to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from)
-                        }
+                        _ => copy_each(stride, from, to),
                     }
                 }
             }
@@ -193,7 +191,7 @@ pub fn copy_row(from: &[f32], to: &mut [f32]) {
     match to.len() {
         8.. => in_pieces::<8, 8>(from, to, |from| *from),
         4.. => in_pieces::<4, 4>(from, to, |from| *from),
-        _ => to.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
+        _ => copy_each(1, from, to),
     }
 }
 
@@ -204,8 +202,14 @@ fn copy_every_other(from: &[f32], to: &mut [f32]) {
         (Some(from), 8..) => in_pieces::<16, 8>(from, to, |from| std::array::from_fn(|i| from[2 * i])),
         (Some(from), 4..) => in_pieces::<8, 4>(from, to, |from| std::array::from_fn(|i| from[2 * i])),
         // A few, or the last of a plane, which nothing follows that could be left out.
-        _ => to.iter_mut().zip(from.iter().step_by(2)).for_each(|(to, from)| *to = *from),
+        _ => copy_each(2, from, to),
     }
+}
+
+/// Copies values that lie `stride` apart, one by one.
+#[inline(always)]
+fn copy_each(stride: usize, from: &[f32], to: &mut [f32]) {
+    to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from);
 }
 
 /// Makes values in pieces, of which the last may lie over the one before.
