@@ -1,6 +1,7 @@
 //! Work that consists of many short loops over the cores, with a little between them that only one core does.
 
 use std::hint::spin_loop;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::yield_now;
 use std::time::{Duration, Instant};
@@ -20,17 +21,18 @@ static WORKS: AtomicUsize = AtomicUsize::new(0);
 /// Does work in the pool, and keeps the pool's other threads awake until it is done: each loop would else have to wake them,
 /// some hundred times in a step of training, since they fall asleep after a few microseconds without work.
 pub fn awake<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    let (is_over, start) = (AtomicBool::new(false), Instant::now());
-    rayon::scope(|scope| {
-        let (worker, is_over) = (rayon::current_thread_index(), &is_over);
+    rayon::scope(|_| {
+        let (worker, start) = (rayon::current_thread_index(), Instant::now());
+        let this = Work(Arc::default());
         if WORKS.fetch_add(1, Ordering::Relaxed) == 0 {
-            scope.spawn_broadcast(move |_, context| {
+            let is_over = this.0.clone();
+            // Nobody waits for threads that are at other work.
+            rayon::spawn_broadcast(move |context| {
                 if Some(context.index()) != worker && start.elapsed() < SOON {
-                    look_for_work(is_over);
+                    look_for_work(&is_over);
                 }
             });
         }
-        let _end = End(is_over);
         work()
     })
 }
@@ -51,13 +53,13 @@ fn look_for_work(is_over: &AtomicBool) {
     }
 }
 
-/// The end of a work, also if it panics.
-struct End<'a>(&'a AtomicBool);
+/// A work that is being done, and whether it is over. It is when this is dropped, also by a panic.
+struct Work(Arc<AtomicBool>);
 
-impl Drop for End<'_> {
+impl Drop for Work {
     fn drop(&mut self) {
-        WORKS.fetch_sub(1, Ordering::Relaxed);
         self.0.store(true, Ordering::Relaxed);
+        WORKS.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
