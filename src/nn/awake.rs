@@ -1,4 +1,5 @@
-//! Work that consists of many short loops over the cores, with a little between them that only one core does.
+//! Keeps the pool's threads awake while work runs that consists of many short loops over the cores, with a little between them
+//! that only one core does.
 
 use std::hint::spin_loop;
 use std::sync::Arc;

@@ -19,18 +19,17 @@ pub fn input_gradient(g: &Geometry, filters: &[f32], level: Level) -> impl Fn(&[
         .collect();
     let starts: Vec<usize> = (0..outputs).map(|o| o * space).collect();
     move |dy, dx| {
-        dx.par_chunks_mut(g.sample()).zip(dy.par_chunks(g.out_sample())).with_max_len(1).for_each(
-            |(dx, dy)| {
-                let groups = dy.chunks_exact(outputs * space).zip(dx.chunks_exact_mut(g.sample() / g.groups));
-                for ((dy, dx), filters) in groups.zip(&packed) {
-                    scratch::with(g.filter() * space, |columns| {
-                        let dy = Rows { values: dy, starts: &starts, width: space };
-                        multiply(filters, dy, Rounding::Plain, columns, space, (0, &Stored));
-                        fold(g, columns, dx);
-                    });
-                }
-            },
-        );
+        let samples = dx.par_chunks_mut(g.sample()).zip(dy.par_chunks(g.out_sample()));
+        samples.with_max_len(1).for_each(|(dx, dy)| {
+            let groups = dy.chunks_exact(outputs * space).zip(dx.chunks_exact_mut(g.sample() / g.groups));
+            for ((dy, dx), filters) in groups.zip(&packed) {
+                scratch::with(g.filter() * space, |columns| {
+                    let dy = Rows { values: dy, starts: &starts, width: space };
+                    multiply(filters, dy, Rounding::Plain, columns, space, (0, &Stored));
+                    fold(g, columns, dx);
+                });
+            }
+        });
     }
 }
 
